@@ -1,0 +1,46 @@
+// A CLaRa model on disk: adapters in PEFT's layout, the added rows, clara.json (interface.md "Run
+// folder").
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "clara/model/clara_model.h"
+
+namespace clara {
+
+/// clara.json: what a folder of adapters was trained for, so that it can be opened without its
+/// config.
+struct ModelDescription {
+  std::int32_t format_version = 1;
+  std::string base;       ///< Hugging Face folder, as the config gave it
+  std::string stage;      ///< "scp", "tune", "joint", "retriever"
+  std::int64_t step = 0;  ///< finished optimizer steps
+  std::int32_t doc_max_tokens = 256;
+  std::int32_t compression_rate = 16;
+  std::int32_t num_memory_tokens = 16;
+  std::int32_t num_selected = 5;
+  std::string document_format = "title_newline";
+  std::string chat_format;  ///< the format's name
+  LoraSettings lora;
+  std::string library_version;
+};
+
+/// Writes adapters/<name>/{adapter_config.json, adapter_model.safetensors},
+/// memory_tokens.safetensors and clara.json into `folder`, which must exist. Throws
+/// CheckpointError.
+void save_model_files(const std::filesystem::path& folder, const ClaraModel& model,
+                      const ModelDescription& description);
+
+/// Reads clara.json. Throws CheckpointError: not a CLaRa folder, a newer format version, a missing
+/// key.
+ModelDescription read_model_description(const std::filesystem::path& folder);
+
+/// Fills the model's adapters and added rows from `folder`. Every tensor of the files must have its
+/// place in the model and every place its tensor; shapes must agree. Throws CheckpointError that
+/// names the file, the tensor, both shapes.
+void load_model_files(const std::filesystem::path& folder, ClaraModel& model);
+
+}  // namespace clara

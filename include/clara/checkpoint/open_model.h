@@ -1,0 +1,53 @@
+// Everything a program needs to run a model: base, adapters, tokenizer, chat format.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clara/checkpoint/model_files.h"
+#include "clara/config/run_config.h"
+#include "clara/model/clara_model.h"
+#include "clara/tokenizer/chat_format.h"
+#include "clara/tokenizer/special_tokens.h"
+#include "clara/tokenizer/tokenizer.h"
+
+namespace clara {
+
+/// Tokenizer side of a model; cheap to open, no weights.
+struct TextSide {
+  std::unique_ptr<Tokenizer> tokenizer;
+  ChatFormat chat_format;
+  SpecialTokens special_tokens;
+  TokenId bos_id = -1;  ///< of compressor inputs; -1: none
+  TokenId eos_id = -1;
+  std::vector<TokenId> end_ids;  ///< generation stops at any of them
+};
+
+struct OpenedModel {
+  TextSide text;
+  std::unique_ptr<ClaraModel> model;
+  ModelDescription description;
+};
+
+/// Tokenizer, chat format and token numbers of a base folder.
+TextSide open_text_side(const std::filesystem::path& base_folder, std::int32_t num_memory,
+                        const std::string& chat_format = "");
+
+/// A checkpoint or final/ folder for inference. `base_override` replaces the base folder that
+/// clara.json names (relative paths are tried as they are, then relative to `folder`). Nothing
+/// requires grad.
+OpenedModel open_checkpoint(const std::filesystem::path& folder,
+                            const std::string& base_override = "", Dtype dtype = Dtype::kAuto,
+                            Device device = Device::kAuto);
+
+/// The device and compute type that "auto" means on this machine: CUDA where it was compiled in and
+/// is there; bfloat16 where the device multiplies it natively (CPU: avx512_bf16 or AMX). A device
+/// that was not compiled in or is not there is a ConfigError.
+torch::Device resolve_device(Device device);
+torch::Dtype resolve_dtype(Dtype dtype, torch::Device device);
+
+}  // namespace clara

@@ -1,0 +1,66 @@
+// What an evaluation is asked to do (numerics §9). Needs no LibTorch.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace clara {
+
+enum class EvalSetting {
+  kNormal,  ///< "normal": the candidates as the record gives them
+  kOracle,  ///< "oracle": the gold documents are among them, in an order drawn from the seed
+};
+
+/// Which candidates reach the generator.
+enum class DocumentSelector {
+  kQueryReasoner,  ///< "query_reasoner": largest cosine with the question's vector
+  kGiven,          ///< "given": the first ones (scp and tune checkpoints)
+  kBm25,           ///< "bm25": statistics over the row's own candidates
+  kRandom,         ///< "random": drawn from the seed
+  kAll,            ///< "all": every candidate, in the given order, as many as fit the prompt
+};
+
+/// How they reach it.
+enum class AnswerContext {
+  kLatents,  ///< "latents": CLaRa
+  kText,     ///< "text": the documents' full text, read by the base model without adapter
+  kNone,     ///< "none": no documents; the base model without adapter
+};
+
+/// The value of a name. Throws ConfigError that lists the names.
+EvalSetting parse_eval_setting(std::string_view name);
+DocumentSelector parse_document_selector(std::string_view name);
+AnswerContext parse_answer_context(std::string_view name);
+std::string to_string(EvalSetting setting);
+std::string to_string(DocumentSelector selector);
+std::string to_string(AnswerContext context);
+/// All names, in the order of the enums.
+std::vector<std::string> eval_setting_names();
+std::vector<std::string> document_selector_names();
+std::vector<std::string> answer_context_names();
+
+/// The selector that a checkpoint of `stage` ("scp", "tune", "joint", "retriever") was trained for:
+/// query_reasoner after joint and retriever training, else given.
+DocumentSelector default_selector(std::string_view stage);
+
+struct EvalSettings {
+  std::string benchmark = "records";
+  EvalSetting setting = EvalSetting::kNormal;
+  DocumentSelector select = DocumentSelector::kQueryReasoner;
+  AnswerContext context = AnswerContext::kLatents;
+  std::int32_t num_selected = 5;     ///< S: documents in the prompt at most
+  std::int32_t max_new_tokens = 64;  ///< of an answer
+  std::int32_t max_sequence_tokens =
+      0;                      ///< prompt and answer; 0 = what the base model was made for
+  std::int64_t max_rows = 0;  ///< 0 = all
+  std::uint64_t seed = 17;    ///< draws the Oracle order and the random selection
+  std::int64_t max_batch_tokens = 8192;  ///< of one pass; changes no result beyond rounding
+};
+
+/// "<benchmark>_<setting>", then "_<select>" where it is not `usual` and "_<context>" where that is
+/// not latents: the folder of a run's results.
+std::string eval_folder_name(const EvalSettings& settings, DocumentSelector usual);
+
+}  // namespace clara

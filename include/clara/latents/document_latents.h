@@ -1,0 +1,56 @@
+// Latents of documents, from the store where they are there, else from the frozen compressor.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <torch/types.h>
+
+#include "clara/common/content_hash.h"
+#include "clara/data/example.h"
+#include "clara/latents/latent_store.h"
+#include "clara/model/clara_model.h"
+
+namespace clara {
+
+/// Encodes documents without gradients, sorted by length, in batches of at most
+/// `max_tokens_per_batch` tokens. Returns latents in the order given: [N, M, D] on the model's
+/// device.
+torch::Tensor encode_documents(const ClaraModel& model, AdapterRole role,
+                               const std::vector<const TokenIds*>& documents,
+                               std::int64_t max_tokens_per_batch);
+
+/// Everything a document's latents depend on besides its tokens: compressor, memory rows, base,
+/// dtype.
+Hash128 compressor_fingerprint(const ClaraModel& model);
+
+/// The key of a document in a store: a hash of its token ids.
+Hash128 document_key(const TokenIds& document);
+
+class DocumentLatents {
+ public:
+  /// `store` null: every document is encoded every time. The model must outlive this and its
+  /// compressor must not change.
+  DocumentLatents(const ClaraModel& model, std::unique_ptr<LatentStore> store,
+                  std::int64_t max_tokens_per_batch);
+
+  /// Latents of `documents` in the order given, [N, M, D] on the model's device, no gradient. Each
+  /// distinct document that is not stored is encoded once.
+  torch::Tensor fetch(const std::vector<const TokenIds*>& documents);
+
+  /// Documents encoded, and documents found, so far.
+  std::int64_t num_encoded() const { return num_encoded_; }
+  std::int64_t num_found() const { return num_found_; }
+  /// Documents in the store; 0 without one.
+  std::int64_t num_stored() const { return store_ != nullptr ? store_->size() : 0; }
+
+ private:
+  const ClaraModel& model_;
+  std::unique_ptr<LatentStore> store_;
+  std::int64_t max_tokens_per_batch_;
+  std::int64_t num_encoded_ = 0;
+  std::int64_t num_found_ = 0;
+};
+
+}  // namespace clara

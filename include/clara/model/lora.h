@@ -1,0 +1,71 @@
+// Low-rank adapters on every linear layer of every block (numerics §1).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <torch/types.h>
+
+#include "clara/model/base_config.h"
+
+namespace clara {
+
+/// One adapted linear layer: y += scale · dropout(x) Aᵀ Bᵀ.
+struct LoraPair {
+  torch::Tensor a;  ///< [R, in] float32, a leaf; undefined where the layer is not adapted
+  torch::Tensor b;  ///< [out, R] float32, a leaf
+  bool defined() const { return a.defined(); }
+};
+
+/// A tensor with the name that files and messages use.
+struct NamedTensor {
+  std::string name;
+  torch::Tensor tensor;
+};
+
+struct LoraSettings {
+  std::int64_t rank = 16;
+  double alpha = 32;
+  double dropout = 0.1;
+  std::vector<std::string> target_modules;  ///< empty = all linear layers
+};
+
+/// One adapter of the base model. Copies share their tensors.
+class LoraAdapter {
+ public:
+  LoraAdapter() = default;
+  /// A ~ U(−1/√in, 1/√in) from `seed`, B = 0, float32 on `device`. A target that matches no layer
+  /// is a ConfigError.
+  LoraAdapter(const BaseConfig& base, LoraSettings settings, std::uint64_t seed,
+              torch::Device device);
+
+  const LoraSettings& settings() const { return settings_; }
+  /// α / R.
+  double scale() const { return settings_.alpha / static_cast<double>(settings_.rank); }
+  const LoraPair& pair(std::int64_t layer, std::size_t projection) const {
+    return pairs_[static_cast<std::size_t>(layer) * kNumProjections + projection];
+  }
+  /// Every trained tensor under its PEFT file key
+  /// ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"), by layer, then projection,
+  /// A before B.
+  std::vector<NamedTensor> named_tensors() const;
+  /// Number of trained values.
+  std::int64_t num_parameters() const;
+  void set_requires_grad(bool on);
+  /// Copies the values of another adapter of the same shape. Throws Error if they differ in shape.
+  void copy_from(const LoraAdapter& other);
+  /// Names of the adapted layer kinds, sorted ("down_proj", …).
+  std::vector<std::string> target_module_names() const;
+
+ private:
+  LoraSettings settings_;
+  std::vector<ProjectionSpec> projections_;
+  std::vector<LoraPair> pairs_;  // layer-major
+};
+
+/// Number of values an adapter trains, without making it.
+std::int64_t count_lora_parameters(const BaseConfig& base, const LoraSettings& settings);
+
+}  // namespace clara

@@ -1,0 +1,128 @@
+// Adapters, added rows and clara.json.
+#include "clara/checkpoint/model_files.h"
+
+#include <nlohmann/json.hpp>
+#include <torch/torch.h>
+
+#include "clara/checkpoint/peft_adapter.h"
+#include "clara/common/atomic_file.h"
+#include "clara/common/error.h"
+#include "clara/common/tensor_file.h"
+
+namespace clara {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::int32_t kFormatVersion = 1;
+
+Json describe(const ModelDescription& d) {
+  return {
+      {"format_version", kFormatVersion},
+      {"base", d.base},
+      {"stage", d.stage},
+      {"step", d.step},
+      {"doc_max_tokens", d.doc_max_tokens},
+      {"compression_rate", d.compression_rate},
+      {"num_memory_tokens", d.num_memory_tokens},
+      {"num_selected", d.num_selected},
+      {"document_format", d.document_format},
+      {"chat_format", d.chat_format},
+      {"lora",
+       {{"rank", d.lora.rank},
+        {"alpha", d.lora.alpha},
+        {"dropout", d.lora.dropout},
+        {"target_modules", d.lora.target_modules}}},
+      {"library_version", d.library_version},
+  };
+}
+
+void load_rows(const SafetensorsFile& file, const std::string& name, torch::Tensor& rows) {
+  const TensorEntry* entry = file.find(name);
+  if (entry == nullptr)
+    throw CheckpointError(file.path().string() + ": tensor " + name + ": missing");
+  if (entry->shape != rows.sizes().vec()) {
+    throw CheckpointError(
+        file.path().string() + ": tensor " + name + ": expected " +
+        shape_string(rows.sizes().vec()) + ", found " + shape_string(entry->shape) +
+        " (another compression rate, or another base model than the checkpoint's)");
+  }
+  rows.detach().copy_(map_tensor(*entry, file.mapping()));
+}
+
+}  // namespace
+
+void save_model_files(const std::filesystem::path& folder, const ClaraModel& model,
+                      const ModelDescription& description) {
+  for (AdapterRole role : kAdapterRoles) {
+    save_peft_adapter(folder / "adapters" / adapter_name(role), model.adapter(role),
+                      description.base);
+  }
+  std::map<std::string, torch::Tensor> rows = {{"memory_rows", model.memory().memory_rows},
+                                               {"fixed_rows", model.memory().fixed_rows}};
+  if (model.memory().head_rows.defined()) rows.emplace("head_rows", model.memory().head_rows);
+  save_tensors(folder / "memory_tokens.safetensors", rows);
+  write_file_atomically(folder / "clara.json", describe(description).dump(2) + "\n");
+}
+
+ModelDescription read_model_description(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "clara.json";
+  if (!std::filesystem::exists(path)) {
+    throw CheckpointError(
+        folder.string() +
+        ": expected a CLaRa checkpoint or final/ folder, found no clara.json in it");
+  }
+  const Json json = Json::parse(read_file(path), nullptr, false);
+  if (!json.is_object())
+    throw CheckpointError(path.string() + ": expected a JSON object; the file is damaged");
+  try {
+    ModelDescription d;
+    d.format_version = json.at("format_version").get<std::int32_t>();
+    if (d.format_version > kFormatVersion) {
+      throw CheckpointError(path.string() + ": format version " + std::to_string(d.format_version) +
+                            " was written by a newer release (this one reads up to " +
+                            std::to_string(kFormatVersion) + ")");
+    }
+    json.at("base").get_to(d.base);
+    json.at("stage").get_to(d.stage);
+    json.at("step").get_to(d.step);
+    json.at("doc_max_tokens").get_to(d.doc_max_tokens);
+    json.at("compression_rate").get_to(d.compression_rate);
+    json.at("num_memory_tokens").get_to(d.num_memory_tokens);
+    json.at("num_selected").get_to(d.num_selected);
+    json.at("document_format").get_to(d.document_format);
+    json.at("chat_format").get_to(d.chat_format);
+    json.at("library_version").get_to(d.library_version);
+    const Json& lora = json.at("lora");
+    lora.at("rank").get_to(d.lora.rank);
+    lora.at("alpha").get_to(d.lora.alpha);
+    lora.at("dropout").get_to(d.lora.dropout);
+    lora.at("target_modules").get_to(d.lora.target_modules);
+    if (d.num_memory_tokens < 1 || d.lora.rank < 1)
+      throw CheckpointError(path.string() + ": num_memory_tokens and lora.rank must be positive");
+    return d;
+  } catch (const Json::exception& error) {
+    throw CheckpointError(path.string() + ": " + error.what());
+  }
+}
+
+void load_model_files(const std::filesystem::path& folder, ClaraModel& model) {
+  const torch::NoGradGuard no_grad;
+  for (AdapterRole role : kAdapterRoles)
+    load_peft_adapter(folder / "adapters" / adapter_name(role), model.adapter(role));
+  const std::filesystem::path path = folder / "memory_tokens.safetensors";
+  if (!std::filesystem::exists(path)) throw CheckpointError(path.string() + ": not found");
+  const SafetensorsFile file(path);
+  MemoryTokens& memory = model.memory();
+  load_rows(file, "memory_rows", memory.memory_rows);
+  load_rows(file, "fixed_rows", memory.fixed_rows);
+  if (memory.head_rows.defined()) load_rows(file, "head_rows", memory.head_rows);
+  const std::size_t expected = memory.head_rows.defined() ? 3 : 2;
+  if (file.tensors().size() != expected) {
+    throw CheckpointError(path.string() + ": expected " + std::to_string(expected) +
+                          " tensors, found " + std::to_string(file.tensors().size()) +
+                          " (head_rows belong to models with an untied head)");
+  }
+}
+
+}  // namespace clara

@@ -1,0 +1,107 @@
+// Opening what a program needs, with the checks that belong together.
+#include "clara/checkpoint/open_model.h"
+
+#include <ATen/Context.h>
+#include <torch/torch.h>
+
+#include "clara/common/error.h"
+
+namespace clara {
+namespace {
+
+/// Whether this CPU multiplies bfloat16 natively.
+bool cpu_has_bfloat16() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+std::filesystem::path find_base(const std::string& base, const std::filesystem::path& checkpoint) {
+  if (std::filesystem::is_directory(base)) return base;
+  const std::filesystem::path beside = checkpoint / base;
+  if (std::filesystem::is_directory(beside)) return beside;
+  throw CheckpointError(checkpoint.string() + ": its base model " + base +
+                        " was not found; give the folder with --base");
+}
+
+}  // namespace
+
+TextSide open_text_side(const std::filesystem::path& base_folder, std::int32_t num_memory,
+                        const std::string& chat_format) {
+  const BaseConfig config = load_base_config(base_folder);
+  TextSide text;
+  text.tokenizer = load_tokenizer(base_folder);
+  text.chat_format = load_chat_format(base_folder, *text.tokenizer, chat_format);
+  text.special_tokens = {static_cast<TokenId>(config.vocab_rows), num_memory};
+  if (text.tokenizer->size() > config.vocab_rows) {
+    throw DataError(base_folder.string() + ": the tokenizer has " +
+                    std::to_string(text.tokenizer->size()) + " tokens but the embedding only " +
+                    std::to_string(config.vocab_rows) + " rows (config.json: vocab_size)");
+  }
+  text.bos_id = text.tokenizer->bos_id().value_or(-1);
+  if (text.bos_id < 0 && config.model_type.starts_with("qwen")) {
+    text.bos_id = text.tokenizer->token_to_id("<|im_start|>").value_or(-1);
+  }
+  text.eos_id = text.tokenizer->eos_id().value_or(-1);
+  text.end_ids.assign(config.end_ids.begin(), config.end_ids.end());
+  if (!text.chat_format.end_of_turn.empty()) {
+    if (const auto id = text.tokenizer->token_to_id(text.chat_format.end_of_turn))
+      text.end_ids.push_back(*id);
+  }
+  return text;
+}
+
+OpenedModel open_checkpoint(const std::filesystem::path& folder, const std::string& base_override,
+                            Dtype dtype, Device device) {
+  OpenedModel opened;
+  opened.description = read_model_description(folder);
+  const std::filesystem::path base =
+      find_base(base_override.empty() ? opened.description.base : base_override, folder);
+  opened.text =
+      open_text_side(base, opened.description.num_memory_tokens, opened.description.chat_format);
+  const torch::Device where = resolve_device(device);
+  opened.model = std::make_unique<ClaraModel>(
+      load_base_llm(base, resolve_dtype(dtype, where), where), opened.description.lora,
+      opened.description.num_memory_tokens, "noise", 0);
+  load_model_files(folder, *opened.model);
+  return opened;
+}
+
+torch::Device resolve_device(Device device) {
+#ifdef CLARA_WITH_CUDA
+  const bool compiled = true;
+#else
+  const bool compiled = false;
+#endif
+  if (device == Device::kCpu) return torch::kCPU;
+  const bool present = compiled && at::globalContext().hasCUDA() && torch::cuda::device_count() > 0;
+  if (device == Device::kAuto)
+    return present ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
+  if (!compiled) {
+    throw ConfigError(
+        "model.device: cuda was not compiled in (configure with -DCLARA_WITH_CUDA=ON, preset "
+        "cuda), or use cpu");
+  }
+  if (!present)
+    throw ConfigError(
+        "model.device: no CUDA device is visible; check the driver and CUDA_VISIBLE_DEVICES, or "
+        "use cpu");
+  return {torch::kCUDA, 0};
+}
+
+torch::Dtype resolve_dtype(Dtype dtype, torch::Device device) {
+  switch (dtype) {
+    case Dtype::kFloat32:
+      return torch::kFloat32;
+    case Dtype::kBfloat16:
+      return torch::kBFloat16;
+    case Dtype::kAuto:
+      break;
+  }
+  return device.is_cuda() || cpu_has_bfloat16() ? torch::kBFloat16 : torch::kFloat32;
+}
+
+}  // namespace clara

@@ -1,0 +1,47 @@
+// One record file, opened: an index of its rows and a descriptor to read them from.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "data/row_scanner.h"
+
+namespace clara {
+
+/// A file descriptor that is closed at the end.
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int number = -1) : number_(number) {}
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  FileDescriptor(FileDescriptor&& other) noexcept;
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept;
+  ~FileDescriptor();
+  int number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+/// Rows are read with pread: a file that shrinks while it is used gives an error, not a signal.
+class RecordFile {
+ public:
+  /// `max_rows`: the first rows only; 0 = all. Throws DataError.
+  RecordFile(std::string path, std::int64_t max_rows);
+
+  std::int64_t num_rows() const { return index_.size(); }
+  std::int64_t line(std::int64_t row) const { return index_.line(row); }
+  /// Throws DataError if the file changed its size since it was opened or cannot be read.
+  std::string read(std::int64_t row) const;
+
+ private:
+  void scan_plain(RowScanner& scanner);
+  void scan_gzip(RowScanner& scanner);
+
+  std::string path_;
+  FileDescriptor descriptor_;  // of .gz: the unpacked copy
+  std::uint64_t num_bytes_ = 0;
+  RowIndex index_;
+};
+
+}  // namespace clara

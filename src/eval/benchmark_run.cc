@@ -1,0 +1,183 @@
+// The loop over groups of rows and the three files of a result.
+#include "clara/eval/benchmark_run.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include "clara/common/atomic_file.h"
+#include "clara/common/error.h"
+#include "clara/data/records.h"
+#include "clara/eval/candidates.h"
+#include "clara/eval/row_answerer.h"
+#include "clara/eval/score.h"
+
+namespace clara {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kRowsPerGroup = 64;
+constexpr std::size_t kReportExamples = 10;
+
+/// predictions.partial.jsonl, line by line.
+class PredictionsFile {
+ public:
+  explicit PredictionsFile(fs::path path) : path_(std::move(path)), file_(path_) { check(); }
+
+  void write(const Prediction& prediction) { file_ << prediction_to_json(prediction) << '\n'; }
+  void flush() {
+    file_.flush();
+    check();
+  }
+  void close_and_rename(const fs::path& final_path) {
+    file_.close();
+    check();
+    sync_path(path_);
+    fs::rename(path_, final_path);
+  }
+
+ private:
+  void check() const {
+    if (!file_) throw Error(path_.string() + ": writing failed: " + std::strerror(errno));
+  }
+
+  fs::path path_;
+  std::ofstream file_;
+};
+
+Prediction make_prediction(const QaRecord& record, const AnswerRequest& request, RowAnswer answer) {
+  Prediction prediction;
+  prediction.row = static_cast<std::int64_t>(request.row);
+  prediction.id = record.id;
+  prediction.question = record.question;
+  prediction.prediction = std::move(answer.text);
+  prediction.answers = record.answers;
+  prediction.selected = std::move(answer.selected);
+  prediction.scores = std::move(answer.scores);
+  // Without documents nothing is ranked, and positives would refer to nothing.
+  if (!answer.ranking.empty()) {
+    prediction.ranking = std::move(answer.ranking);
+    prediction.positives = request.candidates.positives;
+    prediction.num_gold = request.candidates.num_gold;
+    const auto& origins = request.candidates.origins;
+    for (std::size_t k = 0; k < origins.size(); ++k) {
+      if (origins[k] != static_cast<std::int32_t>(k)) prediction.origins = origins;
+    }
+  }
+  return prediction;
+}
+
+}  // namespace
+
+void check_output_folder(const fs::path& output, const EvalResult& planned, bool overwrite) {
+  std::error_code error;
+  const bool is_new = !fs::exists(output, error);
+  fs::create_directories(output, error);
+  if (error || !fs::is_directory(output)) {
+    throw ConfigError(output.string() + ": expected an output folder that can be made, found " +
+                      (error ? error.message() : "a file") + "; give another one with --output");
+  }
+  if (::access(output.c_str(), W_OK | X_OK) != 0) {
+    throw ConfigError(output.string() + ": expected an output folder that can be written, found " +
+                      std::strerror(errno) + "; give another one with --output");
+  }
+  if (is_new) fs::remove(output, error);  // a refusal that follows leaves nothing behind
+  const fs::path scores = output / "scores.json";
+  if (overwrite || !fs::exists(scores)) return;
+  bool is_same = false;
+  std::string what = "results of other settings or of another model";
+  try {
+    is_same = same_question(read_result(scores), planned);
+  } catch (const DataError& unreadable) {
+    what = "a file that cannot be read as scores (" + std::string(unreadable.what()) + ")";
+  }
+  if (!is_same) {
+    throw ConfigError(scores.string() +
+                      ": expected no results or those of the same settings, found " + what +
+                      "; give another folder with --output, or --overwrite");
+  }
+}
+
+void check_records(const RowSource& rows) {
+  for (std::int64_t i = 0; i < rows.size(); ++i) {
+    const RawRow row = rows.row(i);
+    parse_qa_record(row.text, row.place);
+  }
+}
+
+EvalResult run_benchmark(const OpenedModel& opened, const RowSource& rows, const BenchmarkRun& run,
+                         const std::function<void(const EvalProgress&)>& progress) {
+  const auto start = std::chrono::steady_clock::now();
+  EvalResult result;
+  result.settings = run.settings;
+  result.origin = run.origin;
+  result.origin.stage = opened.description.stage;
+  result.origin.step = opened.description.step;
+  result.origin.dtype = opened.model->base().dtype() == torch::kBFloat16 ? "bfloat16" : "float32";
+  result.origin.device = opened.model->device().str();
+  check_output_folder(run.output, result, run.overwrite);
+  check_records(rows);
+  fs::create_directories(run.output);
+
+  RowAnswerer answerer(opened, run.settings);
+  PredictionsFile predictions(run.output / "predictions.partial.jsonl");
+  ScoreSums sums;
+  std::vector<Prediction> examples;
+  double sum_exact_match = 0, sum_f1 = 0;
+  std::int64_t num_candidates = 0;
+  for (std::int64_t begin = 0; begin < rows.size(); begin += kRowsPerGroup) {
+    const std::int64_t end = std::min(rows.size(), begin + kRowsPerGroup);
+    std::vector<QaRecord> records;
+    std::vector<AnswerRequest> requests;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const RawRow raw = rows.row(i);
+      const auto row = static_cast<std::uint64_t>(i);
+      records.push_back(parse_qa_record(raw.text, raw.place));
+      requests.push_back({records.back().question,
+                          make_candidates(records.back(), run.settings, row), row,
+                          raw.place.str()});
+      num_candidates += static_cast<std::int64_t>(requests.back().candidates.documents.size());
+    }
+    std::vector<RowAnswer> answers = answerer.answer(requests);
+    for (std::size_t n = 0; n < requests.size(); ++n) {
+      Prediction prediction = make_prediction(records[n], requests[n], std::move(answers[n]));
+      predictions.write(prediction);
+      sums.add(prediction);
+      const AnswerScores scores =
+          score_answer(prediction.prediction, prediction.answers, GoldProtocol::kFirst);
+      sum_exact_match += scores.exact_match;
+      sum_f1 += scores.f1;
+      if (examples.size() < kReportExamples) examples.push_back(std::move(prediction));
+    }
+    predictions.flush();
+    if (progress) {
+      const auto done = static_cast<double>(end);
+      progress({end, rows.size(), sum_exact_match / done, sum_f1 / done});
+    }
+  }
+
+  result.scores = sums.scores();
+  result.counts = answerer.counts();
+  result.counts.num_rows = rows.size();
+  result.counts.num_candidates = num_candidates;
+  result.times = answerer.times();
+  result.times.total_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  // Scores of an earlier run must not stand beside these predictions.
+  fs::remove(run.output / "scores.json");
+  predictions.close_and_rename(run.output / "predictions.jsonl");
+  write_file_atomically(run.output / "report.md", render_report(result, examples));
+  write_file_atomically(run.output / "scores.json", result_to_json(result));
+  return result;
+}
+
+}  // namespace clara

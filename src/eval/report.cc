@@ -1,0 +1,391 @@
+// scores.json, report.md and comparison tables.
+#include "clara/eval/report.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <tuple>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "clara/common/atomic_file.h"
+#include "clara/common/error.h"
+
+namespace clara {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::int32_t kFormatVersion = 1;
+
+std::string percent(double fraction) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.2f", 100 * fraction);
+  return text.data();
+}
+
+std::string decimals(double value, int digits) {
+  std::array<char, 48> text{};
+  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
+  return text.data();
+}
+
+std::size_t num_columns(const std::string& text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+/// Rows of equal length, the first being the header; `num_text` columns are aligned to the left.
+std::string render_table(const std::vector<std::vector<std::string>>& rows, std::size_t num_text) {
+  std::vector<std::size_t> widths(rows.front().size(), 3);
+  for (const auto& row : rows) {
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      widths[c] = std::max(widths[c], num_columns(row[c]));
+    }
+  }
+  std::string table;
+  const auto add_row = [&](const std::vector<std::string>& row) {
+    table += '|';
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      const std::string padding(widths[c] - num_columns(row[c]), ' ');
+      table += ' ' + (c < num_text ? row[c] + padding : padding + row[c]) + " |";
+    }
+    table += '\n';
+  };
+  add_row(rows.front());
+  table += '|';
+  for (std::size_t c = 0; c < widths.size(); ++c) {
+    table += (c < num_text ? " :" : " ") + std::string(widths[c] - 1, '-') +
+             (c < num_text ? " |" : ": |");
+  }
+  table += '\n';
+  for (std::size_t r = 1; r < rows.size(); ++r) add_row(rows[r]);
+  return table;
+}
+
+/// Text of a table's cell: one line, no column marks, at most `max_columns`.
+std::string cell_text(const std::string& text, std::size_t max_columns) {
+  std::string cell;
+  std::size_t columns = 0;
+  for (const char c : text) {
+    const bool starts_character = (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+    if (starts_character && ++columns > max_columns) return cell + "…";
+    if (c == '|') {
+      cell += "\\|";
+    } else {
+      cell += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    }
+  }
+  return cell;
+}
+
+Json to_json(const AnswerScores& scores) {
+  return {{"exact_match", scores.exact_match},
+          {"f1", scores.f1},
+          {"cover_exact_match", scores.cover_exact_match},
+          {"contiguous_cover_match", scores.contiguous_cover_match}};
+}
+
+Json to_json(const EvalScores& scores) {
+  Json object;
+  object["num_questions"] = scores.first.num_questions;
+  object["first"] = to_json(scores.first.mean);
+  object["best"] = to_json(scores.best.mean);
+  Json& retrieval = object["retrieval"];
+  for (std::size_t i = 0; i < RetrievalSummary::kCutoffs.size(); ++i) {
+    const std::string k = std::to_string(RetrievalSummary::kCutoffs[i]);
+    retrieval["recall@" + k] = scores.retrieval.recall[i];
+    retrieval["precision@" + k] = scores.retrieval.precision[i];
+  }
+  retrieval["num_questions"] = scores.retrieval.num_questions;
+  retrieval["num_without_gold"] = scores.retrieval.num_without_gold;
+  return object;
+}
+
+/// A JSON object that names the member which is missing or wrong.
+class ObjectReader {
+ public:
+  ObjectReader(const Json& object, std::string place) : object_(object), place_(std::move(place)) {
+    if (!object_.is_object()) throw DataError(place_ + ": expected an object");
+  }
+
+  ObjectReader member(const std::string& name) const {
+    return {require(name), place_ + ": " + name};
+  }
+
+  template <typename T>
+  T get(const std::string& name) const {
+    try {
+      return require(name).template get<T>();
+    } catch (const Json::exception&) {
+      throw DataError(place_ + ": " + name + ": a value of another type was expected, found " +
+                      require(name).dump());
+    }
+  }
+
+ private:
+  const Json& require(const std::string& name) const {
+    const auto found = object_.find(name);
+    if (found == object_.end()) throw DataError(place_ + ": " + name + ": no such member");
+    return *found;
+  }
+
+  const Json& object_;
+  std::string place_;
+};
+
+AnswerScores read_answer_scores(const ObjectReader& reader) {
+  return {reader.get<double>("exact_match"), reader.get<double>("f1"),
+          reader.get<double>("cover_exact_match"), reader.get<double>("contiguous_cover_match")};
+}
+
+EvalScores read_scores(const ObjectReader& reader) {
+  EvalScores scores;
+  const auto num_questions = reader.get<std::int64_t>("num_questions");
+  scores.first = {read_answer_scores(reader.member("first")), num_questions};
+  scores.best = {read_answer_scores(reader.member("best")), num_questions};
+  const ObjectReader retrieval = reader.member("retrieval");
+  for (std::size_t i = 0; i < RetrievalSummary::kCutoffs.size(); ++i) {
+    const std::string k = std::to_string(RetrievalSummary::kCutoffs[i]);
+    scores.retrieval.recall[i] = retrieval.get<double>("recall@" + k);
+    scores.retrieval.precision[i] = retrieval.get<double>("precision@" + k);
+  }
+  scores.retrieval.num_questions = retrieval.get<std::int64_t>("num_questions");
+  scores.retrieval.num_without_gold = retrieval.get<std::int64_t>("num_without_gold");
+  return scores;
+}
+
+double rate(std::int64_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
+
+std::string retrieval_cell(const RetrievalSummary& retrieval, double value) {
+  return retrieval.num_questions > 0 ? percent(value) : "-";
+}
+
+}  // namespace
+
+bool same_question(const EvalResult& a, const EvalResult& b) {
+  const auto key = [](const EvalResult& r) {
+    const EvalSettings& s = r.settings;
+    return std::make_tuple(s.benchmark, s.setting, s.select, s.context, s.num_selected,
+                           s.max_new_tokens, s.max_sequence_tokens, s.max_rows, s.seed,
+                           r.origin.checkpoint, r.origin.base, r.origin.data, r.origin.dtype);
+  };
+  return key(a) == key(b);
+}
+
+std::string result_to_json(const EvalResult& result) {
+  const EvalSettings& s = result.settings;
+  const EvalCounts& counts = result.counts;
+  const EvalTimes& times = result.times;
+  Json object;
+  object["format_version"] = kFormatVersion;
+  object["settings"] = {{"benchmark", s.benchmark},
+                        {"setting", to_string(s.setting)},
+                        {"select", to_string(s.select)},
+                        {"context", to_string(s.context)},
+                        {"num_selected", s.num_selected},
+                        {"max_new_tokens", s.max_new_tokens},
+                        {"max_sequence_tokens", s.max_sequence_tokens},
+                        {"max_rows", s.max_rows},
+                        {"seed", s.seed},
+                        {"max_batch_tokens", s.max_batch_tokens}};
+  const EvalOrigin& origin = result.origin;
+  object["origin"] = {{"checkpoint", origin.checkpoint},
+                      {"stage", origin.stage},
+                      {"step", origin.step},
+                      {"base", origin.base},
+                      {"data", origin.data},
+                      {"dtype", origin.dtype},
+                      {"device", origin.device}};
+  object["scores"] = to_json(result.scores);
+  object["counts"] = {{"num_rows", counts.num_rows},
+                      {"num_candidates", counts.num_candidates},
+                      {"num_cut_documents", counts.num_cut_documents},
+                      {"num_shortened_prompts", counts.num_shortened_prompts},
+                      {"num_encoded_documents", counts.num_encoded_documents},
+                      {"num_generated_tokens", counts.num_generated_tokens}};
+  object["speed"] = {
+      {"total_seconds", times.total_seconds},
+      {"encode_seconds", times.encode_seconds},
+      {"generate_seconds", times.generate_seconds},
+      {"rows_per_second", rate(counts.num_rows, times.total_seconds)},
+      {"documents_per_second", rate(counts.num_encoded_documents, times.encode_seconds)},
+      {"generated_tokens_per_second", rate(counts.num_generated_tokens, times.generate_seconds)}};
+  return object.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string scores_to_json(const EvalScores& scores) { return to_json(scores).dump(2) + "\n"; }
+
+EvalResult read_result(const std::filesystem::path& path) {
+  const Json object = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  if (object.is_discarded()) throw DataError(path.string() + ": expected JSON");
+  const ObjectReader reader(object, path.string());
+  const auto version = reader.get<std::int32_t>("format_version");
+  if (version != kFormatVersion) {
+    throw DataError(path.string() + ": format_version: expected " + std::to_string(kFormatVersion) +
+                    ", found " + std::to_string(version));
+  }
+  EvalResult result;
+  const ObjectReader settings = reader.member("settings");
+  try {
+    result.settings.setting = parse_eval_setting(settings.get<std::string>("setting"));
+    result.settings.select = parse_document_selector(settings.get<std::string>("select"));
+    result.settings.context = parse_answer_context(settings.get<std::string>("context"));
+  } catch (const ConfigError& error) {
+    throw DataError(path.string() + ": settings: " + error.what());
+  }
+  result.settings.benchmark = settings.get<std::string>("benchmark");
+  result.settings.num_selected = settings.get<std::int32_t>("num_selected");
+  result.settings.max_new_tokens = settings.get<std::int32_t>("max_new_tokens");
+  result.settings.max_sequence_tokens = settings.get<std::int32_t>("max_sequence_tokens");
+  result.settings.max_rows = settings.get<std::int64_t>("max_rows");
+  result.settings.seed = settings.get<std::uint64_t>("seed");
+  result.settings.max_batch_tokens = settings.get<std::int64_t>("max_batch_tokens");
+  const ObjectReader origin = reader.member("origin");
+  result.origin = {origin.get<std::string>("checkpoint"), origin.get<std::string>("stage"),
+                   origin.get<std::int64_t>("step"),      origin.get<std::string>("base"),
+                   origin.get<std::string>("data"),       origin.get<std::string>("dtype"),
+                   origin.get<std::string>("device")};
+  result.scores = read_scores(reader.member("scores"));
+  const ObjectReader counts = reader.member("counts");
+  result.counts = {counts.get<std::int64_t>("num_rows"),
+                   counts.get<std::int64_t>("num_candidates"),
+                   counts.get<std::int64_t>("num_cut_documents"),
+                   counts.get<std::int64_t>("num_shortened_prompts"),
+                   counts.get<std::int64_t>("num_encoded_documents"),
+                   counts.get<std::int64_t>("num_generated_tokens")};
+  const ObjectReader speed = reader.member("speed");
+  result.times = {speed.get<double>("total_seconds"), speed.get<double>("encode_seconds"),
+                  speed.get<double>("generate_seconds")};
+  return result;
+}
+
+std::string render_scores(const EvalScores& scores) {
+  const auto row = [](const std::string& name, const AnswerSummary& summary) {
+    return std::vector<std::string>{
+        name, percent(summary.mean.exact_match), percent(summary.mean.f1),
+        percent(summary.mean.cover_exact_match), percent(summary.mean.contiguous_cover_match)};
+  };
+  std::string text = render_table({{"protocol", "EM", "F1", "CEM", "contiguous cover"},
+                                   row("first gold answer", scores.first),
+                                   row("best of all gold answers", scores.best)},
+                                  1);
+  const RetrievalSummary& retrieval = scores.retrieval;
+  if (retrieval.num_questions > 0) {
+    std::vector<std::vector<std::string>> rows = {{"retrieval"}, {"recall"}, {"precision"}};
+    for (std::size_t i = 0; i < RetrievalSummary::kCutoffs.size(); ++i) {
+      rows[0].push_back("@" + std::to_string(RetrievalSummary::kCutoffs[i]));
+      rows[1].push_back(percent(retrieval.recall[i]));
+      rows[2].push_back(percent(retrieval.precision[i]));
+    }
+    text += "\n" + render_table(rows, 1);
+  }
+  text += "\nQuestions: " + std::to_string(scores.first.num_questions) +
+          ". Retrieval is averaged over the " + std::to_string(retrieval.num_questions) +
+          " with known gold documents; without: " + std::to_string(retrieval.num_without_gold) +
+          ".\n";
+  return text;
+}
+
+std::string render_report(const EvalResult& result, const std::vector<Prediction>& examples) {
+  const EvalSettings& s = result.settings;
+  const EvalOrigin& origin = result.origin;
+  const EvalCounts& counts = result.counts;
+  const EvalTimes& times = result.times;
+  std::string text = "# " + s.benchmark + ", " + to_string(s.setting) + ", select " +
+                     to_string(s.select) + ", context " + to_string(s.context) + "\n\n";
+  text += "Scores in percent.\n\n" + render_scores(result.scores) + "\n";
+  const std::vector<std::vector<std::string>> facts = {
+      {"what", "value"},
+      {"checkpoint",
+       origin.checkpoint + " (" + origin.stage + ", step " + std::to_string(origin.step) + ")"},
+      {"base model", origin.base + ", " + origin.dtype + " on " + origin.device},
+      {"data", origin.data},
+      {"rows", std::to_string(counts.num_rows)},
+      {"candidates", std::to_string(counts.num_candidates)},
+      {"documents in a prompt, at most",
+       s.select == DocumentSelector::kAll ? "all" : std::to_string(s.num_selected)},
+      {"new tokens, at most", std::to_string(s.max_new_tokens)},
+      {"seed", std::to_string(s.seed)},
+      {"documents cut at the compressor's limit", std::to_string(counts.num_cut_documents)},
+      {"prompts without room for all documents", std::to_string(counts.num_shortened_prompts)},
+      {"documents encoded",
+       std::to_string(counts.num_encoded_documents) + ", " +
+           decimals(rate(counts.num_encoded_documents, times.encode_seconds), 1) + "/s"},
+      {"tokens generated",
+       std::to_string(counts.num_generated_tokens) + ", " +
+           decimals(rate(counts.num_generated_tokens, times.generate_seconds), 1) + "/s"},
+      {"seconds", decimals(times.total_seconds, 1)},
+  };
+  text += render_table(facts, 2);
+  if (!examples.empty()) {
+    std::vector<std::vector<std::string>> rows = {{"question", "gold", "prediction", "EM", "F1"}};
+    for (const Prediction& example : examples) {
+      const AnswerScores scores =
+          score_answer(example.prediction, example.answers, GoldProtocol::kBest);
+      rows.push_back({cell_text(example.question, 90), cell_text(example.answers.front(), 40),
+                      cell_text(example.prediction, 60), percent(scores.exact_match),
+                      percent(scores.f1)});
+    }
+    text += "\nThe first rows, against the best of all gold answers:\n\n" + render_table(rows, 3);
+  }
+  return text;
+}
+
+std::vector<NamedResult> collect_results(const std::vector<std::filesystem::path>& paths) {
+  namespace fs = std::filesystem;
+  std::vector<NamedResult> results;
+  for (const fs::path& path : paths) {
+    if (fs::is_regular_file(path)) {
+      results.push_back({path.parent_path().string(), read_result(path)});
+      continue;
+    }
+    if (fs::is_regular_file(path / "scores.json")) {
+      results.push_back({path.string(), read_result(path / "scores.json")});
+      continue;
+    }
+    std::vector<fs::path> found;
+    if (fs::is_directory(path / "eval")) {
+      for (const auto& entry : fs::directory_iterator(path / "eval")) {
+        const fs::path file = entry.path() / "scores.json";
+        if (fs::is_regular_file(file)) found.push_back(file);
+      }
+    }
+    if (found.empty()) {
+      throw DataError(path.string() +
+                      ": expected a scores.json, a folder with one, or a run folder with "
+                      "eval/*/scores.json, found " +
+                      (fs::exists(path) ? "none of these" : "nothing") +
+                      "; run clara-eval --run first");
+    }
+    std::sort(found.begin(), found.end());
+    for (const fs::path& file : found) results.push_back({path.string(), read_result(file)});
+  }
+  return results;
+}
+
+std::string render_comparison(const std::vector<NamedResult>& results) {
+  std::vector<std::vector<std::string>> rows = {{"run", "benchmark", "setting", "select", "context",
+                                                 "rows", "EM", "F1", "CEM", "EM best", "F1 best",
+                                                 "CEM best", "R@1", "R@3", "R@5"}};
+  for (const auto& [name, result] : results) {
+    const EvalSettings& s = result.settings;
+    const AnswerScores& first = result.scores.first.mean;
+    const AnswerScores& best = result.scores.best.mean;
+    const RetrievalSummary& retrieval = result.scores.retrieval;
+    rows.push_back({cell_text(name, 60), s.benchmark, to_string(s.setting), to_string(s.select),
+                    to_string(s.context), std::to_string(result.counts.num_rows),
+                    percent(first.exact_match), percent(first.f1), percent(first.cover_exact_match),
+                    percent(best.exact_match), percent(best.f1), percent(best.cover_exact_match),
+                    retrieval_cell(retrieval, retrieval.recall[0]),
+                    retrieval_cell(retrieval, retrieval.recall[1]),
+                    retrieval_cell(retrieval, retrieval.recall[2])});
+  }
+  return render_table(rows, 5);
+}
+
+}  // namespace clara

@@ -1,0 +1,165 @@
+// Length-bucketed encoding without gradients, and the store in front of it.
+#include "clara/latents/document_latents.h"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+#include <unordered_map>
+
+#include <torch/torch.h>
+
+#include "clara/common/error.h"
+
+namespace clara {
+namespace {
+
+/// Bytes of a tensor, wherever it lives. Large frozen tensors are sampled: their identity is the
+/// file they came from.
+void add_tensor(ContentHasher& hasher, const torch::Tensor& tensor, std::int64_t max_elements) {
+  torch::Tensor flat = tensor.detach().reshape({-1});
+  hasher.add_number(static_cast<std::uint64_t>(flat.size(0)));
+  if (flat.size(0) > max_elements) {
+    flat = flat.slice(0, 0, c10::nullopt, (flat.size(0) + max_elements - 1) / max_elements);
+  }
+  const torch::Tensor bytes = flat.to(torch::kCPU).contiguous();
+  hasher.update(bytes.const_data_ptr(), bytes.nbytes());
+}
+
+constexpr std::int64_t kAllElements = std::int64_t{1} << 62;
+constexpr std::int64_t kSampledElements = 4096;
+
+/// Every tensor of the base (large matrices sampled) and every config value that enters the
+/// computation.
+void add_base(ContentHasher& hasher, const BaseLlm& base) {
+  const BaseWeights& weights = base.weights();
+  const auto add = [&](const torch::Tensor& tensor) {
+    hasher.add_number(tensor.defined() ? 1 : 0);
+    if (tensor.defined()) add_tensor(hasher, tensor, kSampledElements);
+  };
+  add(weights.embedding);
+  add(weights.final_norm);
+  for (const DecoderLayerWeights& layer : weights.layers) {
+    for (const torch::Tensor& norm :
+         {layer.input_norm, layer.post_attention_norm, layer.q_norm, layer.k_norm})
+      add(norm);
+    for (const torch::Tensor& weight : layer.projections) add(weight);
+    for (const torch::Tensor& bias : layer.biases) add(bias);
+  }
+  const BaseConfig& c = base.config();
+  hasher.add_field(c.model_type);
+  for (const std::int64_t value :
+       {c.hidden_size, c.intermediate_size, c.num_layers, c.num_heads, c.num_kv_heads, c.head_dim,
+        c.vocab_rows, static_cast<std::int64_t>(c.rope.kind)}) {
+    hasher.add_number(static_cast<std::uint64_t>(value));
+  }
+  for (const double value : {c.rms_norm_eps, c.rope.theta, c.rope.factor, c.rope.low_freq_factor,
+                             c.rope.high_freq_factor, c.rope.original_max_positions}) {
+    hasher.add_number(std::bit_cast<std::uint64_t>(value));
+  }
+}
+
+}  // namespace
+
+torch::Tensor encode_documents(const ClaraModel& model, AdapterRole role,
+                               const std::vector<const TokenIds*>& documents,
+                               std::int64_t max_tokens_per_batch) {
+  const torch::NoGradGuard no_grad;
+  std::vector<std::size_t> order(documents.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return documents[a]->size() > documents[b]->size();
+  });
+  torch::Tensor result = torch::empty({static_cast<std::int64_t>(documents.size()),
+                                       model.num_memory(), model.base().config().hidden_size},
+                                      torch::dtype(model.base().dtype()).device(model.device()));
+  std::size_t begin = 0;
+  while (begin < order.size()) {
+    std::vector<const std::vector<std::int32_t>*> batch;
+    std::vector<std::int64_t> places;
+    std::int64_t tokens = 0;
+    for (std::size_t i = begin; i < order.size(); ++i) {
+      const auto length = static_cast<std::int64_t>(documents[order[i]]->size());
+      if (!batch.empty() && tokens + length > max_tokens_per_batch) break;
+      batch.push_back(documents[order[i]]);
+      places.push_back(static_cast<std::int64_t>(order[i]));
+      tokens += length;
+    }
+    result.index_copy_(0, torch::tensor(places, torch::kInt64).to(model.device()),
+                       model.encode(role, model.pack(batch)));
+    begin += batch.size();
+  }
+  return result;
+}
+
+Hash128 compressor_fingerprint(const ClaraModel& model) {
+  ContentHasher hasher;
+  hasher.add_field("clara latents 1");
+  hasher.add_number(static_cast<std::uint64_t>(model.base().dtype()));
+  hasher.add_number(static_cast<std::uint64_t>(model.num_memory()));
+  const LoraAdapter& compressor = model.adapter(AdapterRole::kCompressor);
+  hasher.add_field(std::to_string(compressor.scale()));
+  for (const NamedTensor& named : compressor.named_tensors()) {
+    hasher.add_field(named.name);
+    add_tensor(hasher, named.tensor, kAllElements);
+  }
+  add_tensor(hasher, model.memory().memory_rows, kAllElements);
+  add_tensor(hasher, model.memory().fixed_rows, kAllElements);
+  add_base(hasher, model.base());
+  return hasher.digest();
+}
+
+Hash128 document_key(const TokenIds& document) {
+  return hash_bytes(
+      {reinterpret_cast<const char*>(document.data()), document.size() * sizeof(TokenId)});
+}
+
+DocumentLatents::DocumentLatents(const ClaraModel& model, std::unique_ptr<LatentStore> store,
+                                 std::int64_t max_tokens_per_batch)
+    : model_(model), store_(std::move(store)), max_tokens_per_batch_(max_tokens_per_batch) {}
+
+torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documents) {
+  const torch::NoGradGuard no_grad;
+  // Distinct documents of this call, in order of appearance.
+  std::unordered_map<Hash128, std::int64_t> distinct_of_key;
+  std::vector<const TokenIds*> distinct;
+  std::vector<Hash128> keys;
+  std::vector<std::int64_t> place;
+  for (const TokenIds* document : documents) {
+    const Hash128 key = document_key(*document);
+    const auto [it, is_new] =
+        distinct_of_key.try_emplace(key, static_cast<std::int64_t>(distinct.size()));
+    if (is_new) {
+      distinct.push_back(document);
+      keys.push_back(key);
+    }
+    place.push_back(it->second);
+  }
+  std::vector<torch::Tensor> latents(distinct.size());
+  std::vector<const TokenIds*> missing;
+  std::vector<std::size_t> missing_places;
+  for (std::size_t i = 0; i < distinct.size(); ++i) {
+    std::optional<torch::Tensor> stored = store_ != nullptr ? store_->find(keys[i]) : std::nullopt;
+    if (stored) {
+      latents[i] = std::move(*stored);
+      ++num_found_;
+    } else {
+      missing.push_back(distinct[i]);
+      missing_places.push_back(i);
+    }
+  }
+  if (!missing.empty()) {
+    const torch::Tensor encoded =
+        encode_documents(model_, AdapterRole::kCompressor, missing, max_tokens_per_batch_);
+    const torch::Tensor on_host = encoded.to(torch::kCPU);
+    num_encoded_ += static_cast<std::int64_t>(missing.size());
+    for (std::size_t i = 0; i < missing.size(); ++i) {
+      latents[missing_places[i]] = on_host[static_cast<std::int64_t>(i)];
+      if (store_ != nullptr) store_->put(keys[missing_places[i]], latents[missing_places[i]]);
+    }
+  }
+  return torch::stack(latents)
+      .index_select(0, torch::tensor(place, torch::kInt64))
+      .to(model_.device());
+}
+
+}  // namespace clara

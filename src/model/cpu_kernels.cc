@@ -1,0 +1,651 @@
+// The loops are written once as templates that the compiler inlines into one clone per instruction
+// set.
+#include "model/cpu_kernels.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <c10/util/BFloat16.h>
+
+#include "clara/common/error.h"
+#include "clara/common/seeds.h"
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define CLARA_CPU_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define CLARA_CPU_CLONES
+#endif
+#define CLARA_INLINE inline __attribute__((always_inline))
+
+namespace clara::cpu {
+namespace {
+
+using Bf16 = std::uint16_t;  // the bits of a bfloat16
+
+CLARA_INLINE float load(const float* p) { return *p; }
+CLARA_INLINE float load(const Bf16* p) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(*p) << 16);
+}
+CLARA_INLINE void store(float* p, float v) { *p = v; }
+CLARA_INLINE void store(Bf16* p, float v) {
+  // Round to nearest even. Infinities survive; a NaN keeps a set bit because the payload is never
+  // all ones here.
+  const auto bits = std::bit_cast<std::uint32_t>(v);
+  *p = static_cast<Bf16>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+template <typename T>
+CLARA_INLINE float rounded(float v) {
+  T narrow;
+  store(&narrow, v);
+  return load(&narrow);
+}
+
+/// e^x for float32 to about 1e-7 relative; results below 2^-126 become 0.
+CLARA_INLINE float exp_f32(float x) {
+  const float clamped = x < -87.0F ? -87.0F : (x > 88.0F ? 88.0F : x);
+  // Adding and subtracting 1.5 · 2^23 rounds to the nearest integer; ln 2 is taken off in two
+  // parts, the first exact.
+  const float n = (clamped * 1.44269504088896341F + 12582912.0F) - 12582912.0F;
+  const float r = (clamped - n * 0.693145751953125F) - n * 1.42860682030941723212e-6F;
+  float p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * (r * r) + r + 1.0F;
+  const auto exponent = static_cast<std::uint32_t>(static_cast<std::int32_t>(n) + 127) << 23;
+  const float result = p * std::bit_cast<float>(exponent);
+  return x < -87.0F ? 0.0F : result;
+}
+
+/// 32 well mixed bits of an element index (two rounds of multiply and shift).
+CLARA_INLINE std::uint32_t hash_index(std::uint32_t index, std::uint32_t seed_low,
+                                      std::uint32_t seed_high) {
+  std::uint32_t h = index ^ seed_low;
+  h ^= h >> 16;
+  h *= 0x7FEB352DU;
+  h ^= h >> 15;
+  h += seed_high;
+  h *= 0x846CA68BU;
+  h ^= h >> 16;
+  return h;
+}
+
+struct DropoutBits {
+  std::uint32_t seed_low, seed_high, threshold;
+  float keep_scale;
+  explicit DropoutBits(const DropoutSpec& spec)
+      : seed_low(static_cast<std::uint32_t>(mix_bits(spec.seed))),
+        seed_high(static_cast<std::uint32_t>(mix_bits(spec.seed) >> 32)),
+        threshold(static_cast<std::uint32_t>(std::llround(spec.probability * 65536.0))),
+        keep_scale(static_cast<float>(1.0 / (1.0 - static_cast<double>(threshold) / 65536.0))) {}
+  /// Each 32-bit hash decides two neighbouring elements with 16 bits each.
+  CLARA_INLINE float factor(std::uint32_t index) const {
+    const std::uint32_t h = hash_index(index >> 1, seed_low, seed_high);
+    const std::uint32_t bits = (index & 1U) != 0 ? h >> 16 : h & 0xFFFFU;
+    return bits < threshold ? 0.0F : keep_scale;
+  }
+};
+
+template <typename T>
+CLARA_INLINE void dropout_loop(const T* x, T* out, std::int64_t begin, std::int64_t end,
+                               DropoutBits bits) {
+  for (std::int64_t i = begin; i < end; ++i)
+    store(out + i, load(x + i) * bits.factor(static_cast<std::uint32_t>(i)));
+}
+CLARA_CPU_CLONES void dropout_f32(const float* x, float* out, std::int64_t b, std::int64_t e,
+                                  DropoutBits bits) {
+  dropout_loop(x, out, b, e, bits);
+}
+CLARA_CPU_CLONES void dropout_bf16(const Bf16* x, Bf16* out, std::int64_t b, std::int64_t e,
+                                   DropoutBits bits) {
+  dropout_loop(x, out, b, e, bits);
+}
+
+template <typename T>
+CLARA_INLINE void add_dropout_loop(T* target, const T* grad, std::int64_t begin, std::int64_t end,
+                                   DropoutBits bits) {
+  for (std::int64_t i = begin; i < end; ++i) {
+    store(target + i,
+          load(target + i) + load(grad + i) * bits.factor(static_cast<std::uint32_t>(i)));
+  }
+}
+CLARA_CPU_CLONES void add_dropout_f32(float* t, const float* g, std::int64_t b, std::int64_t e,
+                                      DropoutBits bits) {
+  add_dropout_loop(t, g, b, e, bits);
+}
+CLARA_CPU_CLONES void add_dropout_bf16(Bf16* t, const Bf16* g, std::int64_t b, std::int64_t e,
+                                       DropoutBits bits) {
+  add_dropout_loop(t, g, b, e, bits);
+}
+
+/// Sum of f(i) over [0, n) in 16 running sums, so that the order is fixed and the loop vectorises.
+template <typename F>
+CLARA_INLINE float lane_sum(std::int64_t n, F f) {
+  float lanes[16] = {};
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (int l = 0; l < 16; ++l) lanes[l] += f(i + l);
+  }
+  for (int l = 0; i + l < n; ++l) lanes[l] += f(i + l);
+  for (int width = 8; width > 0; width /= 2) {
+    for (int l = 0; l < width; ++l) lanes[l] += lanes[l + width];
+  }
+  return lanes[0];
+}
+
+template <typename T>
+struct NormRows {
+  const T* x;
+  const T* delta;
+  const T* w;
+  T* r;
+  T* y;
+  float* rstd;
+  std::int64_t width;
+  float eps;
+};
+
+template <typename T>
+CLARA_INLINE void norm_loop(const NormRows<T>& a, std::int64_t begin, std::int64_t end) {
+  const std::int64_t width = a.width;
+  for (std::int64_t t = begin; t < end; ++t) {
+    const T* x = a.x + t * width;
+    T* r = a.r + t * width;
+    T* y = a.y + t * width;
+    if (a.delta != nullptr) {
+      const T* delta = a.delta + t * width;
+      for (std::int64_t i = 0; i < width; ++i) store(r + i, load(x + i) + load(delta + i));
+    } else if (r != x) {
+      std::memcpy(r, x, static_cast<std::size_t>(width) * sizeof(T));
+    }
+    const float sum = lane_sum(width, [&](std::int64_t i) { return load(r + i) * load(r + i); });
+    const float rstd = 1.0F / std::sqrt(sum / static_cast<float>(width) + a.eps);
+    a.rstd[t] = rstd;
+    for (std::int64_t i = 0; i < width; ++i)
+      store(y + i, load(a.w + i) * rounded<T>(load(r + i) * rstd));
+  }
+}
+CLARA_CPU_CLONES void norm_f32(const NormRows<float>& a, std::int64_t b, std::int64_t e) {
+  norm_loop(a, b, e);
+}
+CLARA_CPU_CLONES void norm_bf16(const NormRows<Bf16>& a, std::int64_t b, std::int64_t e) {
+  norm_loop(a, b, e);
+}
+
+template <typename T>
+struct NormBackwardRows {
+  const T* dr;
+  const T* dy;
+  const T* r;
+  const T* w;
+  const float* rstd;
+  T* dx;
+  std::int64_t width;
+};
+
+template <typename T>
+CLARA_INLINE void norm_backward_loop(const NormBackwardRows<T>& a, std::int64_t begin,
+                                     std::int64_t end) {
+  const std::int64_t width = a.width;
+  for (std::int64_t t = begin; t < end; ++t) {
+    const T* dy = a.dy + t * width;
+    const T* r = a.r + t * width;
+    T* dx = a.dx + t * width;
+    const float rstd = a.rstd[t];
+    const float dot =
+        lane_sum(width, [&](std::int64_t i) { return load(dy + i) * load(a.w + i) * load(r + i); });
+    const float coefficient = dot * rstd * rstd * rstd / static_cast<float>(width);
+    if (a.dr != nullptr) {
+      const T* dr = a.dr + t * width;
+      for (std::int64_t i = 0; i < width; ++i) {
+        store(dx + i,
+              load(dr + i) + load(dy + i) * load(a.w + i) * rstd - load(r + i) * coefficient);
+      }
+    } else {
+      for (std::int64_t i = 0; i < width; ++i) {
+        store(dx + i, load(dy + i) * load(a.w + i) * rstd - load(r + i) * coefficient);
+      }
+    }
+  }
+}
+CLARA_CPU_CLONES void norm_backward_f32(const NormBackwardRows<float>& a, std::int64_t b,
+                                        std::int64_t e) {
+  norm_backward_loop(a, b, e);
+}
+CLARA_CPU_CLONES void norm_backward_bf16(const NormBackwardRows<Bf16>& a, std::int64_t b,
+                                         std::int64_t e) {
+  norm_backward_loop(a, b, e);
+}
+
+template <typename T>
+CLARA_INLINE void swiglu_loop(const T* gate, const T* up, T* out, std::int64_t begin,
+                              std::int64_t end) {
+  for (std::int64_t i = begin; i < end; ++i) {
+    const float g = load(gate + i);
+    store(out + i, rounded<T>(g / (1.0F + exp_f32(-g))) * load(up + i));
+  }
+}
+CLARA_CPU_CLONES void swiglu_f32(const float* g, const float* u, float* o, std::int64_t b,
+                                 std::int64_t e) {
+  swiglu_loop(g, u, o, b, e);
+}
+CLARA_CPU_CLONES void swiglu_bf16(const Bf16* g, const Bf16* u, Bf16* o, std::int64_t b,
+                                  std::int64_t e) {
+  swiglu_loop(g, u, o, b, e);
+}
+
+template <typename T>
+CLARA_INLINE void swiglu_backward_loop(const T* d_out, const T* gate, const T* up, T* d_gate,
+                                       T* d_up, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t i = begin; i < end; ++i) {
+    const float g = load(gate + i), d = load(d_out + i);
+    const float sigmoid = 1.0F / (1.0F + exp_f32(-g));
+    const float silu = g * sigmoid;
+    store(d_gate + i, d * load(up + i) * (sigmoid + silu * (1.0F - sigmoid)));
+    store(d_up + i, d * silu);
+  }
+}
+CLARA_CPU_CLONES void swiglu_backward_f32(const float* d, const float* g, const float* u, float* dg,
+                                          float* du, std::int64_t b, std::int64_t e) {
+  swiglu_backward_loop(d, g, u, dg, du, b, e);
+}
+CLARA_CPU_CLONES void swiglu_backward_bf16(const Bf16* d, const Bf16* g, const Bf16* u, Bf16* dg,
+                                           Bf16* du, std::int64_t b, std::int64_t e) {
+  swiglu_backward_loop(d, g, u, dg, du, b, e);
+}
+
+/// One head of one token, rotated (numerics §8: the halves convention of transformers) and scaled.
+/// sign +1 rotates, −1 undoes it.
+template <typename T>
+CLARA_INLINE void rotate_head(const T* in, T* out, const float* cos, const float* sin,
+                              std::int64_t half, float sign, float scale) {
+  for (std::int64_t i = 0; i < half; ++i) {
+    const float first = load(in + i), second = load(in + half + i);
+    const float c = cos[i] * scale, s = sin[i] * sign * scale;
+    store(out + i, first * c - second * s);
+    store(out + half + i, second * c + first * s);
+  }
+}
+template <typename T>
+CLARA_INLINE void scale_head(const T* in, T* out, std::int64_t head_dim, float scale) {
+  for (std::int64_t i = 0; i < head_dim; ++i) store(out + i, load(in + i) * scale);
+}
+
+struct HeadCopy {
+  const float* cos;  // null: no rotation
+  const float* sin;
+  std::int64_t num_heads, head_dim, length, padded, token_stride;
+  float scale;
+};
+
+template <typename T>
+CLARA_INLINE void split_heads_loop(const T* in, T* out, const HeadCopy& a) {
+  const std::int64_t half = a.head_dim / 2;
+  for (std::int64_t h = 0; h < a.num_heads; ++h) {
+    T* head = out + h * a.padded * a.head_dim;
+    for (std::int64_t t = 0; t < a.length; ++t) {
+      const T* from = in + t * a.token_stride + h * a.head_dim;
+      T* to = head + t * a.head_dim;
+      if (a.cos != nullptr) {
+        rotate_head(from, to, a.cos + t * half, a.sin + t * half, half, 1.0F, a.scale);
+      } else {
+        scale_head(from, to, a.head_dim, a.scale);
+      }
+    }
+    std::memset(head + a.length * a.head_dim, 0,
+                static_cast<std::size_t>((a.padded - a.length) * a.head_dim) * sizeof(T));
+  }
+}
+CLARA_CPU_CLONES void split_heads_f32(const float* in, float* out, const HeadCopy& a) {
+  split_heads_loop(in, out, a);
+}
+CLARA_CPU_CLONES void split_heads_bf16(const Bf16* in, Bf16* out, const HeadCopy& a) {
+  split_heads_loop(in, out, a);
+}
+
+template <typename T>
+CLARA_INLINE void merge_heads_loop(const T* in, T* out, const HeadCopy& a) {
+  const std::int64_t half = a.head_dim / 2;
+  for (std::int64_t h = 0; h < a.num_heads; ++h) {
+    const T* head = in + h * a.padded * a.head_dim;
+    for (std::int64_t t = 0; t < a.length; ++t) {
+      T* to = out + t * a.token_stride + h * a.head_dim;
+      const T* from = head + t * a.head_dim;
+      if (a.cos != nullptr) {
+        rotate_head(from, to, a.cos + t * half, a.sin + t * half, half, -1.0F, a.scale);
+      } else {
+        scale_head(from, to, a.head_dim, a.scale);
+      }
+    }
+  }
+}
+CLARA_CPU_CLONES void merge_heads_f32(const float* in, float* out, const HeadCopy& a) {
+  merge_heads_loop(in, out, a);
+}
+CLARA_CPU_CLONES void merge_heads_bf16(const Bf16* in, Bf16* out, const HeadCopy& a) {
+  merge_heads_loop(in, out, a);
+}
+
+template <typename T>
+CLARA_INLINE void causal_softmax_loop(T* scores, std::int64_t rows, std::int64_t columns,
+                                      std::int64_t first, float* buffer) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    T* row = scores + i * columns;
+    const std::int64_t visible = std::min(columns, first + i + 1);
+    float maximum = -std::numeric_limits<float>::infinity();
+    for (std::int64_t j = 0; j < visible; ++j) {
+      const float s = load(row + j);
+      buffer[j] = s;
+      maximum = s > maximum ? s : maximum;
+    }
+    for (std::int64_t j = 0; j < visible; ++j) buffer[j] = exp_f32(buffer[j] - maximum);
+    const float sum = lane_sum(visible, [&](std::int64_t j) { return buffer[j]; });
+    const float inverse = 1.0F / sum;
+    for (std::int64_t j = 0; j < visible; ++j) store(row + j, buffer[j] * inverse);
+    for (std::int64_t j = visible; j < columns; ++j) row[j] = T{0};
+  }
+}
+CLARA_CPU_CLONES void causal_softmax_f32(float* s, std::int64_t r, std::int64_t c, std::int64_t f,
+                                         float* buffer) {
+  causal_softmax_loop(s, r, c, f, buffer);
+}
+CLARA_CPU_CLONES void causal_softmax_bf16(Bf16* s, std::int64_t r, std::int64_t c, std::int64_t f,
+                                          float* buffer) {
+  causal_softmax_loop(s, r, c, f, buffer);
+}
+
+template <typename T>
+CLARA_INLINE void softmax_backward_loop(const T* p, T* dp, std::int64_t rows, std::int64_t columns,
+                                        std::int64_t first) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const T* p_row = p + i * columns;
+    T* d_row = dp + i * columns;
+    const std::int64_t visible = std::min(columns, first + i + 1);
+    const float dot =
+        lane_sum(visible, [&](std::int64_t j) { return load(p_row + j) * load(d_row + j); });
+    for (std::int64_t j = 0; j < visible; ++j)
+      store(d_row + j, load(p_row + j) * (load(d_row + j) - dot));
+    for (std::int64_t j = visible; j < columns; ++j) d_row[j] = T{0};
+  }
+}
+CLARA_CPU_CLONES void softmax_backward_f32(const float* p, float* dp, std::int64_t r,
+                                           std::int64_t c, std::int64_t f) {
+  softmax_backward_loop(p, dp, r, c, f);
+}
+CLARA_CPU_CLONES void softmax_backward_bf16(const Bf16* p, Bf16* dp, std::int64_t r, std::int64_t c,
+                                            std::int64_t f) {
+  softmax_backward_loop(p, dp, r, c, f);
+}
+
+/// Σ exp(x − maximum) over one part of a row of logits.
+template <typename T>
+CLARA_INLINE float exp_sum(const T* x, std::int64_t n, float maximum) {
+  return lane_sum(n, [&](std::int64_t i) { return exp_f32(load(x + i) - maximum); });
+}
+template <typename T>
+CLARA_INLINE float row_maximum(const T* x, std::int64_t n, float start) {
+  float lanes[16];
+  for (float& lane : lanes) lane = start;
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (int l = 0; l < 16; ++l) {
+      const float v = load(x + i + l);
+      lanes[l] = v > lanes[l] ? v : lanes[l];
+    }
+  }
+  for (; i < n; ++i) lanes[0] = std::max(lanes[0], load(x + i));
+  return *std::max_element(lanes, lanes + 16);
+}
+template <typename T>
+CLARA_INLINE void to_probabilities(T* x, std::int64_t n, float maximum, float inverse_sum) {
+  for (std::int64_t i = 0; i < n; ++i) store(x + i, exp_f32(load(x + i) - maximum) * inverse_sum);
+}
+
+template <typename T>
+struct LogitRows {
+  T* base;
+  T* added;
+  const std::int64_t* targets;
+  float* nll;
+  std::int64_t num_base, num_added;
+  bool with_gradient;
+};
+
+template <typename T>
+CLARA_INLINE void cross_entropy_loop(const LogitRows<T>& a, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t t = begin; t < end; ++t) {
+    T* base = a.base + t * a.num_base;
+    T* added = a.added + t * a.num_added;
+    const float maximum = row_maximum(
+        added, a.num_added, row_maximum(base, a.num_base, -std::numeric_limits<float>::infinity()));
+    const float sum = exp_sum(base, a.num_base, maximum) + exp_sum(added, a.num_added, maximum);
+    T* target =
+        a.targets[t] < a.num_base ? base + a.targets[t] : added + (a.targets[t] - a.num_base);
+    const float target_logit = load(target);
+    a.nll[t] = std::log(sum) + (maximum - target_logit);
+    if (a.with_gradient) {
+      const float inverse_sum = 1.0F / sum;
+      to_probabilities(base, a.num_base, maximum, inverse_sum);
+      to_probabilities(added, a.num_added, maximum, inverse_sum);
+      // From the loss rather than from the rounded probability: 1 − p keeps its digits in bfloat16.
+      store(target, exp_f32(target_logit - maximum) * inverse_sum - 1.0F);
+    }
+  }
+}
+CLARA_CPU_CLONES void cross_entropy_f32(const LogitRows<float>& a, std::int64_t b, std::int64_t e) {
+  cross_entropy_loop(a, b, e);
+}
+CLARA_CPU_CLONES void cross_entropy_bf16(const LogitRows<Bf16>& a, std::int64_t b, std::int64_t e) {
+  cross_entropy_loop(a, b, e);
+}
+
+bool is_bf16(const torch::Tensor& t) {
+  if (t.scalar_type() == torch::kBFloat16) return true;
+  if (t.scalar_type() == torch::kFloat32) return false;
+  throw Error("expected a float32 or bfloat16 tensor, found " +
+              std::string(c10::toString(t.scalar_type())));
+}
+template <typename T>
+const T* in_pointer(const torch::Tensor& t) {
+  return t.defined() ? static_cast<const T*>(t.const_data_ptr()) : nullptr;
+}
+template <typename T>
+T* out_pointer(const torch::Tensor& t) {
+  return static_cast<T*>(t.mutable_data_ptr());
+}
+
+constexpr std::int64_t kElementGrain = 16384;
+
+std::int64_t row_grain(std::int64_t width) {
+  return std::max<std::int64_t>(1, kElementGrain / std::max<std::int64_t>(width, 1));
+}
+
+}  // namespace
+
+torch::Tensor dropout(const torch::Tensor& x, const DropoutSpec& spec) {
+  const torch::Tensor from = x.contiguous();
+  torch::Tensor out = torch::empty_like(from);
+  const DropoutBits bits(spec);
+  const bool bf16 = is_bf16(x);
+  at::parallel_for(0, x.numel(), kElementGrain, [&](std::int64_t b, std::int64_t e) {
+    if (bf16) {
+      dropout_bf16(in_pointer<Bf16>(from), out_pointer<Bf16>(out), b, e, bits);
+    } else {
+      dropout_f32(in_pointer<float>(from), out_pointer<float>(out), b, e, bits);
+    }
+  });
+  return out;
+}
+
+void add_dropout(torch::Tensor& target, const torch::Tensor& grad, const DropoutSpec& spec) {
+  const DropoutBits bits(spec);
+  const bool bf16 = is_bf16(target);
+  at::parallel_for(0, target.numel(), kElementGrain, [&](std::int64_t b, std::int64_t e) {
+    if (bf16) {
+      add_dropout_bf16(out_pointer<Bf16>(target), in_pointer<Bf16>(grad), b, e, bits);
+    } else {
+      add_dropout_f32(out_pointer<float>(target), in_pointer<float>(grad), b, e, bits);
+    }
+  });
+}
+
+void add_rms_norm(const torch::Tensor& x, const torch::Tensor& delta, const torch::Tensor& w,
+                  double eps, torch::Tensor& r, torch::Tensor& y, torch::Tensor& rstd) {
+  const std::int64_t width = x.size(-1), rows = x.numel() / width;
+  const auto run = [&]<typename T>(T, auto kernel) {
+    const NormRows<T> a{in_pointer<T>(x),
+                        in_pointer<T>(delta),
+                        in_pointer<T>(w),
+                        out_pointer<T>(r),
+                        out_pointer<T>(y),
+                        out_pointer<float>(rstd),
+                        width,
+                        static_cast<float>(eps)};
+    at::parallel_for(0, rows, row_grain(width),
+                     [&](std::int64_t b, std::int64_t e) { kernel(a, b, e); });
+  };
+  if (is_bf16(x)) {
+    run(Bf16{}, norm_bf16);
+  } else {
+    run(float{}, norm_f32);
+  }
+}
+
+torch::Tensor add_rms_norm_backward(const torch::Tensor& dr, const torch::Tensor& dy,
+                                    const torch::Tensor& r, const torch::Tensor& rstd,
+                                    const torch::Tensor& w) {
+  const std::int64_t width = r.size(-1), rows = r.numel() / width;
+  torch::Tensor dx = torch::empty_like(r);
+  const auto run = [&]<typename T>(T, auto kernel) {
+    const NormBackwardRows<T> a{in_pointer<T>(dr),
+                                in_pointer<T>(dy),
+                                in_pointer<T>(r),
+                                in_pointer<T>(w),
+                                in_pointer<float>(rstd),
+                                out_pointer<T>(dx),
+                                width};
+    at::parallel_for(0, rows, row_grain(width),
+                     [&](std::int64_t b, std::int64_t e) { kernel(a, b, e); });
+  };
+  if (is_bf16(r)) {
+    run(Bf16{}, norm_backward_bf16);
+  } else {
+    run(float{}, norm_backward_f32);
+  }
+  return dx;
+}
+
+torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up) {
+  torch::Tensor out = torch::empty_like(gate);
+  const bool bf16 = is_bf16(gate);
+  at::parallel_for(0, gate.numel(), kElementGrain, [&](std::int64_t b, std::int64_t e) {
+    if (bf16) {
+      swiglu_bf16(in_pointer<Bf16>(gate), in_pointer<Bf16>(up), out_pointer<Bf16>(out), b, e);
+    } else {
+      swiglu_f32(in_pointer<float>(gate), in_pointer<float>(up), out_pointer<float>(out), b, e);
+    }
+  });
+  return out;
+}
+
+void swiglu_backward(const torch::Tensor& d_out, const torch::Tensor& gate, const torch::Tensor& up,
+                     torch::Tensor& d_gate, torch::Tensor& d_up) {
+  const bool bf16 = is_bf16(gate);
+  at::parallel_for(0, gate.numel(), kElementGrain, [&](std::int64_t b, std::int64_t e) {
+    if (bf16) {
+      swiglu_backward_bf16(in_pointer<Bf16>(d_out), in_pointer<Bf16>(gate), in_pointer<Bf16>(up),
+                           out_pointer<Bf16>(d_gate), out_pointer<Bf16>(d_up), b, e);
+    } else {
+      swiglu_backward_f32(in_pointer<float>(d_out), in_pointer<float>(gate), in_pointer<float>(up),
+                          out_pointer<float>(d_gate), out_pointer<float>(d_up), b, e);
+    }
+  });
+}
+
+void split_heads(const torch::Tensor& in_LD, std::int64_t num_heads, std::int64_t padded,
+                 const torch::Tensor& cos, const torch::Tensor& sin, double scale,
+                 torch::Tensor& out_HPd) {
+  const HeadCopy a{in_pointer<float>(cos),
+                   in_pointer<float>(sin),
+                   num_heads,
+                   in_LD.size(1) / num_heads,
+                   in_LD.size(0),
+                   padded,
+                   in_LD.stride(0),
+                   static_cast<float>(scale)};
+  if (is_bf16(in_LD)) {
+    split_heads_bf16(in_pointer<Bf16>(in_LD), out_pointer<Bf16>(out_HPd), a);
+  } else {
+    split_heads_f32(in_pointer<float>(in_LD), out_pointer<float>(out_HPd), a);
+  }
+}
+
+void merge_heads(const torch::Tensor& in_HPd, std::int64_t length, const torch::Tensor& cos,
+                 const torch::Tensor& sin, double scale, torch::Tensor& out_LD) {
+  const HeadCopy a{in_pointer<float>(cos),
+                   in_pointer<float>(sin),
+                   in_HPd.size(0),
+                   in_HPd.size(2),
+                   length,
+                   in_HPd.size(1),
+                   out_LD.stride(0),
+                   static_cast<float>(scale)};
+  if (is_bf16(in_HPd)) {
+    merge_heads_bf16(in_pointer<Bf16>(in_HPd), out_pointer<Bf16>(out_LD), a);
+  } else {
+    merge_heads_f32(in_pointer<float>(in_HPd), out_pointer<float>(out_LD), a);
+  }
+}
+
+void causal_softmax(torch::Tensor& scores_RC, std::int64_t first) {
+  thread_local std::vector<float> buffer;
+  buffer.resize(static_cast<std::size_t>(scores_RC.size(1)) + 16);
+  if (is_bf16(scores_RC)) {
+    causal_softmax_bf16(out_pointer<Bf16>(scores_RC), scores_RC.size(0), scores_RC.size(1), first,
+                        buffer.data());
+  } else {
+    causal_softmax_f32(out_pointer<float>(scores_RC), scores_RC.size(0), scores_RC.size(1), first,
+                       buffer.data());
+  }
+}
+
+void softmax_backward(const torch::Tensor& p_RC, torch::Tensor& dp_RC, std::int64_t first) {
+  if (is_bf16(p_RC)) {
+    softmax_backward_bf16(in_pointer<Bf16>(p_RC), out_pointer<Bf16>(dp_RC), p_RC.size(0),
+                          p_RC.size(1), first);
+  } else {
+    softmax_backward_f32(in_pointer<float>(p_RC), out_pointer<float>(dp_RC), p_RC.size(0),
+                         p_RC.size(1), first);
+  }
+}
+
+torch::Tensor cross_entropy_rows(torch::Tensor& base, torch::Tensor& added,
+                                 const torch::Tensor& targets, bool with_gradient) {
+  torch::Tensor nll = torch::empty({base.size(0)}, base.options().dtype(torch::kFloat32));
+  const auto run = [&]<typename T>(T, auto kernel) {
+    const LogitRows<T> a{out_pointer<T>(base),
+                         out_pointer<T>(added),
+                         targets.const_data_ptr<std::int64_t>(),
+                         nll.mutable_data_ptr<float>(),
+                         base.size(1),
+                         added.size(1),
+                         with_gradient};
+    at::parallel_for(0, base.size(0), 1, [&](std::int64_t b, std::int64_t e) { kernel(a, b, e); });
+  };
+  if (is_bf16(base)) {
+    run(Bf16{}, cross_entropy_bf16);
+  } else {
+    run(float{}, cross_entropy_f32);
+  }
+  return nll;
+}
+
+}  // namespace clara::cpu

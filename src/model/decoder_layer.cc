@@ -1,0 +1,122 @@
+// The block's forward reads like the paper's figure; the nodes it calls hold the gradients.
+#include "model/decoder_layer.h"
+
+#include <initializer_list>
+#include <optional>
+
+#include "model/lora_linear.h"
+#include "model/rms_norm.h"
+#include "model/swiglu.h"
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/custom_class.h>
+
+#include "clara/common/seeds.h"
+
+namespace clara {
+namespace {
+
+using torch::Tensor;
+
+/// Runs the projections `which`, which share the input x.
+std::vector<Tensor> project(const Tensor& x, std::initializer_list<ProjectionIndex> which,
+                            const BlockContext& c) {
+  std::vector<AdaptedLinear> layers;
+  for (ProjectionIndex p : which) {
+    layers.push_back({c.weights->projections[p], c.weights->biases[p],
+                      c.adapter != nullptr ? c.adapter->pair(c.layer, p) : LoraPair{}});
+  }
+  DropoutSpec dropout{c.pass.dropout, 0};
+  if (dropout.active()) {
+    dropout.seed = derive_seed(
+        c.pass.dropout_seed, "lora_dropout",
+        {static_cast<std::uint64_t>(c.layer), static_cast<std::uint64_t>(*which.begin())});
+  }
+  return lora_linear(x, std::move(layers), c.adapter != nullptr ? c.adapter->scale() : 1.0,
+                     dropout);
+}
+
+/// RMSNorm over each head (Qwen3). x [T, heads·hd].
+Tensor head_norm(const Tensor& x, const Tensor& weight, double eps) {
+  const std::int64_t head_dim = weight.size(0);
+  return add_rms_norm(x.reshape({-1, head_dim}), {}, weight, eps).second.view(x.sizes());
+}
+
+struct CheckpointHolder : torch::CustomClassHolder {
+  BlockContext context;
+};
+
+/// Keeps the inputs alone. `anchor` requires grad, so that the node exists even where the stream
+/// needs no gradient.
+class CheckpointNode : public torch::autograd::Function<CheckpointNode> {
+ public:
+  static torch::autograd::variable_list forward(
+      torch::autograd::AutogradContext* ctx, const Tensor& x,
+      const std::optional<Tensor>& maybe_delta, const Tensor& /*anchor*/,
+      const c10::intrusive_ptr<CheckpointHolder>& holder) {
+    const Tensor delta = maybe_delta.value_or(Tensor());
+    ctx->save_for_backward({x, delta});
+    ctx->saved_data["holder"] = c10::IValue::make_capsule(holder);
+    const Stream out = decoder_layer({x, delta}, holder->context);
+    return {out.x, out.delta};
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 const torch::autograd::variable_list& d_outputs) {
+    const auto saved = ctx->get_saved_variables();
+    const auto holder =
+        c10::static_intrusive_pointer_cast<CheckpointHolder>(ctx->saved_data["holder"].toCapsule());
+    const at::AutoGradMode enable_grad(true);
+    Stream in{saved[0].detach(), saved[1].defined() ? saved[1].detach() : Tensor()};
+    in.x.set_requires_grad(true);
+    if (in.delta.defined()) in.delta.set_requires_grad(true);
+    const Stream out = decoder_layer(in, holder->context);
+    std::vector<Tensor> roots, gradients;
+    for (std::size_t i = 0; i < 2; ++i) {
+      if (!d_outputs[i].defined()) continue;
+      roots.push_back(i == 0 ? out.x : out.delta);
+      gradients.push_back(d_outputs[i]);
+    }
+    // The adapter's leaves collect their gradients directly.
+    torch::autograd::backward(roots, gradients);
+    return {in.x.grad(), in.delta.defined() ? in.delta.grad() : Tensor(), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+Stream decoder_layer(const Stream& in, const BlockContext& c) {
+  const AttentionShape shape{c.config->num_heads, c.config->num_kv_heads, c.config->head_dim};
+  const double eps = c.config->rms_norm_eps;
+
+  auto [residual, normed] = add_rms_norm(in.x, in.delta, c.weights->input_norm, eps);
+  std::vector<Tensor> qkv = project(normed, {kQ, kK, kV}, c);
+  if (c.config->qk_norm) {
+    qkv[0] = head_norm(qkv[0], c.weights->q_norm, eps);
+    qkv[1] = head_norm(qkv[1], c.weights->k_norm, eps);
+  }
+  const Tensor attended =
+      c.layout != nullptr
+          ? packed_attention(qkv[0], qkv[1], qkv[2], shape, c.layout, c.rotary, c.cache)
+          : cached_attention(qkv[0], qkv[1], qkv[2], shape, c.positions, c.longest, c.rotary,
+                             *c.cache);
+  const Tensor attention_out = project(attended, {kO}, c)[0];
+
+  auto [middle, normed_middle] =
+      add_rms_norm(residual, attention_out, c.weights->post_attention_norm, eps);
+  const std::vector<Tensor> gate_up = project(normed_middle, {kGate, kUp}, c);
+  return {middle, project(swiglu(gate_up[0], gate_up[1]), {kDown}, c)[0]};
+}
+
+Stream checkpointed_decoder_layer(const Stream& in, const BlockContext& context) {
+  if (!at::GradMode::is_enabled()) return decoder_layer(in, context);
+  auto holder = c10::make_intrusive<CheckpointHolder>();
+  holder->context = context;
+  const Tensor anchor =
+      torch::zeros({1}, in.x.options().dtype(torch::kFloat32)).set_requires_grad(true);
+  const auto out = CheckpointNode::apply(
+      in.x, in.delta.defined() ? std::optional<Tensor>(in.delta) : std::nullopt, anchor, holder);
+  return {out[0], out[1]};
+}
+
+}  // namespace clara

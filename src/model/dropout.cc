@@ -1,0 +1,38 @@
+// CPU: counter-based hash. Other devices: the device's own generator, seeded anew for each mask.
+#include "model/dropout.h"
+
+#include <mutex>
+
+#include <ATen/Context.h>
+#include <ATen/core/Generator.h>
+
+namespace clara {
+namespace {
+
+torch::Tensor device_mask(const torch::Tensor& like, const DropoutSpec& spec) {
+  at::Generator generator = at::globalContext().defaultGenerator(like.device());
+  const std::lock_guard<std::mutex> lock(generator.mutex());
+  generator.set_current_seed(spec.seed);
+  return torch::empty_like(like, like.options().dtype(torch::kBool))
+      .bernoulli_(1.0 - spec.probability, generator);
+}
+
+}  // namespace
+
+torch::Tensor apply_dropout(const torch::Tensor& x, const DropoutSpec& spec) {
+  if (!spec.active()) return x;
+  if (x.is_cpu()) return cpu::dropout(x, spec);
+  return x * device_mask(x, spec) * (1.0 / (1.0 - spec.probability));
+}
+
+void accumulate_dropout(torch::Tensor& target, const torch::Tensor& grad, const DropoutSpec& spec) {
+  if (!spec.active()) {
+    target.add_(grad);
+  } else if (target.is_cpu()) {
+    cpu::add_dropout(target, grad, spec);
+  } else {
+    target.addcmul_(grad, device_mask(grad, spec).to(grad.dtype()), 1.0 / (1.0 - spec.probability));
+  }
+}
+
+}  // namespace clara

@@ -1,0 +1,18 @@
+// The byte-level alphabet of GPT-2: every byte as one visible character, so that a vocabulary is
+// text.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace clara {
+
+/// The character (UTF-8) that stands for a byte.
+const std::string& byte_character(std::uint8_t byte);
+
+/// The bytes that `token` (UTF-8) spells; nothing if it holds a character outside the alphabet.
+std::optional<std::string> bytes_of_token(std::string_view token);
+
+}  // namespace clara

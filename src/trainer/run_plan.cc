@@ -1,0 +1,208 @@
+// The plan's arithmetic: 2 operations a matrix parameter and token forward, 2 more for the gradient
+// of a frozen layer's input.
+#include "clara/trainer/run_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <sstream>
+
+#include "clara/checkpoint/open_model.h"
+#include "clara/data/prompts.h"
+#include "clara/data/row_source.h"
+#include "clara/model/base_config.h"
+#include "clara/model/lora.h"
+#include "clara/trainer/train_loop.h"
+#include "clara/trainer/training_data.h"
+
+namespace clara {
+namespace {
+
+constexpr std::int64_t kSampleRows = 200;
+constexpr double kGigabyte = 1e9;
+
+/// Values kept for backward for one token in one block: the residual stream twice, two normed
+/// inputs, q, k, v, the attention's output, gate, up and their product, and the rank-R activations
+/// of seven adapters.
+double saved_values_per_token(const BaseConfig& b, std::int64_t rank) {
+  const double d = static_cast<double>(b.hidden_size), f = static_cast<double>(b.intermediate_size);
+  const double q = static_cast<double>(b.num_heads * b.head_dim),
+               kv = static_cast<double>(b.num_kv_heads * b.head_dim);
+  return 4 * d + 2 * q + 2 * kv + 3 * f + 7 * static_cast<double>(rank);
+}
+
+/// Attention scores and their product with the values, causal: 2 · 2 · H · hd · T²/2.
+double attention_operations(const BaseConfig& b, double tokens) {
+  return 2.0 * static_cast<double>(b.num_heads * b.head_dim) * tokens * tokens *
+         static_cast<double>(b.num_layers);
+}
+
+std::string count_text(double value) {
+  static constexpr struct {
+    double size;
+    const char* suffix;
+  } kUnits[] = {{1e15, " P"}, {1e12, " T"}, {1e9, " G"}, {1e6, " M"}, {1e3, " k"}};
+  char text[48];
+  for (const auto& unit : kUnits) {
+    if (value >= unit.size) {
+      std::snprintf(text, sizeof text, "%10.2f%s", value / unit.size, unit.suffix);
+      return text;
+    }
+  }
+  std::snprintf(text, sizeof text, "%10.0f  ", value);
+  return text;
+}
+
+void line(std::ostringstream& out, const std::string& name, const std::string& value) {
+  char text[128];
+  std::snprintf(text, sizeof text, "  %-34s %s\n", name.c_str(), value.c_str());
+  out << text;
+}
+
+}  // namespace
+
+RunPlan make_run_plan(const RunConfig& config, std::int64_t num_gpus) {
+  const BaseConfig base = load_base_config(config.model.base);
+  RunPlan plan;
+  plan.stage = config.stage;
+  plan.base = config.model.base;
+  plan.num_gpus = num_gpus;
+  const bool frozen_documents = config.stage == Stage::kJoint || config.stage == Stage::kRetriever;
+  const bool generates = config.stage != Stage::kRetriever;
+
+  // Tokens of a row: measured on a sample.
+  const TextSide text =
+      open_text_side(config.model.base, config.num_memory_tokens(), config.model.chat_format);
+  const PromptBuilder prompts(*text.tokenizer, text.chat_format, text.special_tokens, text.bos_id,
+                              text.eos_id,
+                              {config.model.doc_max_tokens, config.trainer.max_sequence_tokens,
+                               config.objective.num_selected, config.trainer.seed});
+  const ExampleBuilder builder(config.stage, prompts);
+  const RecordTrainingData data(RowSource(config.data.train, config.data.max_rows), builder,
+                                config.data.shuffle_seed, true);
+  plan.rows = data.rows_per_epoch();
+  plan.total_steps = count_total_steps(config.trainer, plan.rows);
+  const std::int64_t available = data.source().size();
+  double documents = 0, longest_row = 0;
+  for (std::int64_t i = 0; i < std::min(available, kSampleRows); ++i) {
+    const std::int64_t row = i * std::max<std::int64_t>(available / kSampleRows, 1);
+    const Example example =
+        builder.build(data.source().row(row), 0, static_cast<std::uint64_t>(row));
+    double document_tokens = 0;
+    for (const TokenIds& document : example.documents)
+      document_tokens += static_cast<double>(document.size());
+    documents += static_cast<double>(example.documents.size());
+    plan.document_tokens += document_tokens;
+    plan.prompt_tokens += static_cast<double>(example.tokens.size());
+    plan.question_tokens += static_cast<double>(example.question.size());
+    plan.answer_tokens +=
+        example.tokens.empty() ? 0.0 : static_cast<double>(example.num_answer_tokens());
+    longest_row =
+        std::max(longest_row, static_cast<double>(example.tokens.size() + example.question.size()) +
+                                  (frozen_documents ? 0.0 : document_tokens));
+    ++plan.rows_sampled;
+  }
+  const auto sampled = static_cast<double>(std::max<std::int64_t>(plan.rows_sampled, 1));
+  for (double* value : {&plan.document_tokens, &plan.prompt_tokens, &plan.question_tokens,
+                        &plan.answer_tokens, &documents})
+    *value /= sampled;
+
+  // Parameters.
+  const LoraSettings lora{config.model.lora.rank, config.model.lora.alpha,
+                          config.model.lora.dropout, config.model.lora.target_modules};
+  const auto adapter = static_cast<double>(count_lora_parameters(base, lora));
+  const auto memory_rows = static_cast<double>(config.num_memory_tokens() * base.hidden_size);
+  const double trained = config.stage == Stage::kRetriever ? adapter
+                         : frozen_documents                ? 2 * adapter
+                                                           : 2 * adapter + memory_rows;
+  const auto add_parameters = [&](const char* name, double value) {
+    plan.parameters.push_back({name, value});
+  };
+  add_parameters("base (frozen)", static_cast<double>(base.num_parameters()));
+  add_parameters("compressor adapter", adapter);
+  add_parameters("query reasoner adapter", adapter);
+  add_parameters("generator adapter", adapter);
+  add_parameters("memory rows", memory_rows);
+  add_parameters("trained in this stage", trained);
+
+  // Memory of one device. The base is replicated; the micro-batch is the unit of activations.
+  const bool bfloat16 = config.model.dtype != Dtype::kFloat32;
+  const double bytes = bfloat16 ? 2 : 4;
+  const double row_tokens =
+      plan.prompt_tokens + plan.question_tokens + (frozen_documents ? 0.0 : plan.document_tokens);
+  const double rows_per_rank =
+      std::ceil(static_cast<double>(config.trainer.rows_per_step) / static_cast<double>(num_gpus));
+  double micro_batch_tokens =
+      config.trainer.rows_per_micro_batch > 0
+          ? static_cast<double>(config.trainer.rows_per_micro_batch) * row_tokens
+          : std::max(static_cast<double>(config.trainer.max_tokens_per_micro_batch), longest_row);
+  micro_batch_tokens = std::min(micro_batch_tokens, rows_per_rank * row_tokens);
+  const double per_block = saved_values_per_token(base, lora.rank) * bytes;
+  const double stream = static_cast<double>(base.hidden_size) * bytes;
+  const double activations =
+      config.trainer.activation_checkpointing
+          ? micro_batch_tokens * (2 * stream * static_cast<double>(base.num_layers) + per_block)
+          : micro_batch_tokens * (per_block * static_cast<double>(base.num_layers) + stream);
+  const double logits = generates ? 256.0 * static_cast<double>(base.vocab_rows) * bytes : 0;
+  const double store = frozen_documents && config.objective.latent_cache != "off"
+                           ? static_cast<double>(plan.rows) * documents * memory_rows * bytes
+                           : 0;
+  const auto add_memory = [&](const char* name, double value) {
+    plan.memory_bytes.push_back({name, value});
+  };
+  add_memory("base weights", static_cast<double>(base.num_parameters()) * bytes);
+  add_memory("adapters and memory rows", (3 * adapter + memory_rows) * 4);
+  add_memory("gradients", trained * 4);
+  add_memory("optimizer", trained * 8);
+  add_memory("activations of a micro-batch", activations);
+  add_memory("logits of a chunk", logits);
+  for (const PlanLine& memory : plan.memory_bytes) plan.total_bytes += memory.value;
+  add_memory("latent store on the host, at most", store);
+  plan.fits_80_gb = plan.total_bytes <= 80 * kGigabyte;
+
+  // Arithmetic of a step.
+  const auto matrices = static_cast<double>(base.num_matrix_parameters());
+  const double trained_pass = 4 * matrices + 6 * adapter, frozen_pass = 2 * matrices + 2 * adapter;
+  const double mean_document = documents > 0 ? plan.document_tokens / documents : 0;
+  const double head =
+      4 * static_cast<double>(base.vocab_rows * base.hidden_size) * plan.answer_tokens;
+  const double document_row =
+      plan.document_tokens * (frozen_documents ? frozen_pass : trained_pass) +
+      documents * attention_operations(base, mean_document) * (frozen_documents ? 1 : 3);
+  const double rest_row = (plan.prompt_tokens + plan.question_tokens) * trained_pass + head +
+                          3 * (attention_operations(base, plan.prompt_tokens) +
+                               attention_operations(base, plan.question_tokens));
+  const auto rows_per_step = static_cast<double>(config.trainer.rows_per_step);
+  plan.operations_per_step = rows_per_step * (document_row + rest_row);
+  plan.warm_operations_per_step = frozen_documents ? rows_per_step * rest_row : 0;
+  return plan;
+}
+
+std::string render_plan(const RunPlan& plan) {
+  std::ostringstream out;
+  out << "plan of " << to_string(plan.stage) << " on " << plan.base << ", " << plan.num_gpus
+      << " device(s)\n\nparameters\n";
+  for (const PlanLine& p : plan.parameters) line(out, p.name, count_text(p.value));
+  out << "\nmemory of one device\n";
+  for (const PlanLine& m : plan.memory_bytes) line(out, m.name, count_text(m.value) + "B");
+  line(out, "total on the device", count_text(plan.total_bytes) + "B");
+  line(out, "fits a device of 80 GB",
+       plan.fits_80_gb ? "       yes"
+                       : "        NO: lower trainer.max_tokens_per_micro_batch or set "
+                         "trainer.activation_checkpointing");
+  out << "\narithmetic (token averages over " << plan.rows_sampled << " rows)\n";
+  line(out, "rows an epoch", count_text(static_cast<double>(plan.rows)));
+  line(out, "document tokens a row", count_text(plan.document_tokens));
+  line(out, "question tokens a row", count_text(plan.question_tokens));
+  line(out, "prompt and answer tokens a row", count_text(plan.prompt_tokens));
+  line(out, "answer tokens a row", count_text(plan.answer_tokens));
+  line(out, "operations a step", count_text(plan.operations_per_step) + "FLOP");
+  if (plan.warm_operations_per_step > 0)
+    line(out, "  with a warm latent store", count_text(plan.warm_operations_per_step) + "FLOP");
+  line(out, "steps", count_text(static_cast<double>(plan.total_steps)));
+  line(out, "operations in all",
+       count_text(plan.operations_per_step * static_cast<double>(plan.total_steps)) + "FLOP");
+  return out.str();
+}
+
+}  // namespace clara

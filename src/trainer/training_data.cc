@@ -1,0 +1,69 @@
+// Raw rows → Examples.
+#include "clara/trainer/training_data.h"
+
+#include "clara/common/error.h"
+
+namespace clara {
+namespace {
+
+constexpr std::size_t kKeptMessages = 100;
+
+}  // namespace
+
+Example ExampleBuilder::build(const RawRow& raw, std::uint64_t epoch, std::uint64_t row) const {
+  switch (stage_) {
+    case Stage::kScp:
+      return prompts_.scp_example(parse_scp_record(raw.text, raw.place), epoch, row);
+    case Stage::kTune:
+      return prompts_.tune_example(parse_qa_record(raw.text, raw.place));
+    case Stage::kJoint:
+      return prompts_.joint_example(parse_qa_record(raw.text, raw.place));
+    case Stage::kRetriever:
+      return prompts_.retriever_example(parse_qa_record(raw.text, raw.place));
+  }
+  throw Error("unknown stage");
+}
+
+RecordTrainingData::RecordTrainingData(RowSource rows, ExampleBuilder builder,
+                                       std::uint64_t shuffle_seed, bool skip_bad_records)
+    : rows_(std::move(rows)),
+      builder_(builder),
+      shuffle_seed_(shuffle_seed),
+      skip_bad_records_(skip_bad_records) {
+  rows_per_epoch_ = order_of(0).size();
+}
+
+const EpochOrder& RecordTrainingData::order_of(std::int64_t epoch) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (order_epoch_ != epoch) {
+    order_ = std::make_unique<EpochOrder>(rows_, shuffle_seed_, static_cast<std::uint64_t>(epoch));
+    order_epoch_ = epoch;
+  }
+  return *order_;
+}
+
+std::optional<Example> RecordTrainingData::row(std::int64_t epoch, std::int64_t position) {
+  const std::int64_t index = order_of(epoch)[position];
+  try {
+    return builder_.build(rows_.row(index), static_cast<std::uint64_t>(epoch),
+                          static_cast<std::uint64_t>(index));
+  } catch (const DataError& error) {
+    if (!skip_bad_records_) throw;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!skipped_rows_.insert(index).second) return std::nullopt;
+    if (skipped_messages_.size() < kKeptMessages) skipped_messages_.emplace_back(error.what());
+    return std::nullopt;
+  }
+}
+
+std::int64_t RecordTrainingData::num_skipped() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return static_cast<std::int64_t>(skipped_rows_.size());
+}
+
+std::vector<std::string> RecordTrainingData::skipped_messages() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return skipped_messages_;
+}
+
+}  // namespace clara

@@ -1,0 +1,460 @@
+// From config to trained model, in the order in which mistakes are cheapest to find.
+#include "clara/trainer/training_job.h"
+
+#include <algorithm>
+
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include "clara/checkpoint/open_model.h"
+#include "clara/checkpoint/tokenizer_export.h"
+#include "clara/common/atomic_file.h"
+#include "clara/common/error.h"
+#include "clara/common/seeds.h"
+#include "clara/common/version.h"
+#include "clara/config/load_config.h"
+#include "clara/latents/document_latents.h"
+#include "clara/objectives/compression_objective.h"
+#include "clara/objectives/joint_objective.h"
+#include "clara/objectives/retriever_objective.h"
+
+namespace clara {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool uses_frozen_documents(Stage stage) {
+  return stage == Stage::kJoint || stage == Stage::kRetriever;
+}
+
+LoraSettings lora_settings(const LoraConfig& config) {
+  return {config.rank, config.alpha, config.dropout, config.target_modules};
+}
+
+/// A key may change between a checkpoint and its resumption if the update it leads to stays the
+/// same.
+bool may_change_on_resume(const std::string& line) {
+  static const char* const kAllowed[] = {"logging.",
+                                         "output.",
+                                         "data.validation",
+                                         "model.device",
+                                         "trainer.validate_every_steps",
+                                         "trainer.max_validation_rows",
+                                         "trainer.rows_per_micro_batch",
+                                         "trainer.max_tokens_per_micro_batch",
+                                         "trainer.activation_checkpointing",
+                                         "trainer.num_threads",
+                                         "objective.latent_cache"};
+  return std::any_of(std::begin(kAllowed), std::end(kAllowed),
+                     [&](const char* key) { return line.starts_with(key); });
+}
+
+void check_unchanged(const RunConfig& config, const std::string& saved_yaml,
+                     const fs::path& checkpoint) {
+  const RunConfig saved = parse_run_config(saved_yaml, checkpoint.string() + "/config");
+  std::string refused, allowed;
+  for (const std::string& line : diff_run_configs(saved, config)) {
+    (may_change_on_resume(line) ? allowed : refused).append("\n  " + line);
+  }
+  if (!refused.empty()) {
+    throw ConfigError(checkpoint.string() +
+                      ": these settings differ from the checkpoint's and would change the result:" +
+                      refused + (allowed.empty() ? "" : "\nthese differ and may:" + allowed) +
+                      "\nresume with the checkpoint's settings, or start a new run in another "
+                      "output.folder with model.init_from");
+  }
+}
+
+bool holds_run(const fs::path& folder) {
+  return !list_checkpoints(folder / "checkpoints").empty() || fs::exists(folder / "final") ||
+         fs::exists(folder / "metrics.jsonl");
+}
+
+/// The checkpoint to go on from; empty for a new run. Refuses to touch a folder that holds another
+/// run.
+std::optional<fs::path> choose_checkpoint(const RunConfig& config, const std::string& resume,
+                                          TrainObserver& observer) {
+  const fs::path folder = config.output.folder;
+  if (resume != "auto" && resume != "never") {
+    if (const auto damage = find_checkpoint_damage(resume)) {
+      throw CheckpointError(resume + ": cannot be resumed: " + *damage +
+                            "; use an earlier checkpoint, or --resume auto");
+    }
+    std::error_code error;
+    if (holds_run(folder) &&
+        !fs::equivalent(fs::path(resume).parent_path(), folder / "checkpoints", error)) {
+      throw ConfigError(folder.string() + ": already holds a run, and another than " + resume +
+                        "; resume that run in its own folder, or choose another --output");
+    }
+    return resume;
+  }
+  const std::vector<fs::path> checkpoints = list_checkpoints(folder / "checkpoints");
+  if (resume == "never") {
+    if (holds_run(folder)) {
+      throw ConfigError(
+          folder.string() +
+          ": already holds a run; go on with --resume auto, or choose another --output");
+    }
+    return std::nullopt;
+  }
+  for (const fs::path& checkpoint : checkpoints) {
+    const auto damage = find_checkpoint_damage(checkpoint);
+    if (!damage) return checkpoint;
+    observer.on_message("warning: " + checkpoint.string() + " is damaged (" + *damage +
+                        "); trying the one before");
+  }
+  if (!checkpoints.empty()) {
+    throw CheckpointError(folder.string() +
+                          ": every checkpoint of this run is damaged; nothing was changed. " +
+                          "Restore one of them, or start anew in another --output");
+  }
+  return std::nullopt;
+}
+
+/// 0 leaves LibTorch's own choice: OMP_NUM_THREADS, else all processors.
+void set_threads(std::int32_t num_threads) {
+  if (num_threads > 0) at::set_num_threads(num_threads);
+}
+
+void check_lengths(const RunConfig& config, const BaseConfig& base) {
+  const std::int64_t document = config.model.doc_max_tokens + 3 + config.num_memory_tokens();
+  const auto fail = [&](const std::string& key, std::int64_t found) {
+    throw ConfigError(key + ": sequences of " + std::to_string(found) +
+                      " tokens are longer than the base model's " +
+                      std::to_string(base.max_positions) +
+                      " positions (config.json: max_position_embeddings)");
+  };
+  if (document > base.max_positions) fail("model.doc_max_tokens", document);
+  if (config.stage != Stage::kRetriever &&
+      config.trainer.max_sequence_tokens > base.max_positions) {
+    fail("trainer.max_sequence_tokens", config.trainer.max_sequence_tokens);
+  }
+}
+
+/// Text side, rows and prompts: all that can be checked without weights.
+struct JobInputs {
+  TextSide text;
+  std::unique_ptr<PromptBuilder> prompts;
+  std::unique_ptr<RecordTrainingData> data;
+  std::vector<Example> validation;
+  std::vector<std::string> skipped_validation;
+};
+
+JobInputs open_inputs(const RunConfig& config) {
+  const BaseConfig base = load_base_config(config.model.base);
+  check_lengths(config, base);
+  check_base_tensors(config.model.base, base);
+  JobInputs inputs;
+  inputs.text =
+      open_text_side(config.model.base, config.num_memory_tokens(), config.model.chat_format);
+  inputs.prompts = std::make_unique<PromptBuilder>(
+      *inputs.text.tokenizer, inputs.text.chat_format, inputs.text.special_tokens,
+      inputs.text.bos_id, inputs.text.eos_id,
+      PromptSettings{config.model.doc_max_tokens, config.trainer.max_sequence_tokens,
+                     config.objective.num_selected, config.trainer.seed});
+  const ExampleBuilder builder(config.stage, *inputs.prompts);
+  const bool skip = config.data.on_bad_record == "skip";
+  inputs.data = std::make_unique<RecordTrainingData>(
+      RowSource(config.data.train, config.data.max_rows), builder, config.data.shuffle_seed, skip);
+  if (!config.data.validation.empty()) {
+    const RowSource rows(config.data.validation, config.trainer.max_validation_rows);
+    for (std::int64_t i = 0; i < rows.size(); ++i) {
+      try {
+        inputs.validation.push_back(builder.build(rows.row(i), 0, static_cast<std::uint64_t>(i)));
+      } catch (const DataError& error) {
+        if (!skip) throw;
+        inputs.skipped_validation.emplace_back(error.what());
+      }
+    }
+  }
+  // The first row tells of a wrong kind of file before any weight is read.
+  (void)inputs.data->row(0, 0);
+  return inputs;
+}
+
+void initialise_from(const RunConfig& config, ClaraModel& model, TrainObserver& observer) {
+  if (!config.model.init_from.empty()) {
+    const ModelDescription from = read_model_description(config.model.init_from);
+    const auto refuse = [&](const std::string& key, const std::string& theirs,
+                            const std::string& ours) {
+      throw ConfigError("model.init_from: " + config.model.init_from + " was trained with " + key +
+                        " " + theirs + ", this config says " + ours);
+    };
+    if (from.doc_max_tokens != config.model.doc_max_tokens) {
+      refuse("doc_max_tokens", std::to_string(from.doc_max_tokens),
+             std::to_string(config.model.doc_max_tokens));
+    }
+    if (from.compression_rate != config.model.compression_rate) {
+      refuse("compression_rate", std::to_string(from.compression_rate),
+             std::to_string(config.model.compression_rate));
+    }
+    if (from.lora.rank != config.model.lora.rank) {
+      refuse("lora.rank", std::to_string(from.lora.rank), std::to_string(config.model.lora.rank));
+    }
+    if (from.lora.alpha != config.model.lora.alpha) {
+      refuse("lora.alpha", std::to_string(from.lora.alpha),
+             std::to_string(config.model.lora.alpha));
+    }
+    const auto targets = [](const LoraAdapter& adapter) {
+      std::string names;
+      for (const std::string& name : adapter.target_module_names())
+        names += (names.empty() ? "" : ", ") + name;
+      return names;
+    };
+    const std::string theirs =
+        targets(LoraAdapter(model.base().config(), from.lora, 0, torch::kCPU));
+    const std::string ours = targets(model.adapter(AdapterRole::kCompressor));
+    if (theirs != ours) refuse("lora.target_modules", theirs, ours);
+    if (from.document_format != config.data.document_format) {
+      observer.on_message("warning: data.document_format is " + config.data.document_format +
+                          " but " + config.model.init_from + " was trained with " +
+                          from.document_format);
+    }
+    load_model_files(config.model.init_from, model);
+  } else if (config.stage != Stage::kScp) {
+    observer.on_message("warning: model.init_from is not set: " + to_string(config.stage) +
+                        " starts from an untrained compressor");
+  }
+  if (config.stage == Stage::kTune && config.objective.generator_init == "reset") {
+    model.adapter(AdapterRole::kGenerator) =
+        LoraAdapter(model.base().config(), lora_settings(config.model.lora),
+                    derive_seed(config.trainer.seed, "generator_reset"), model.device());
+  }
+  if (uses_frozen_documents(config.stage)) {
+    if (config.objective.query_reasoner_init == "compressor") {
+      model.adapter(AdapterRole::kQueryReasoner).copy_from(model.adapter(AdapterRole::kCompressor));
+    } else if (config.objective.query_reasoner_init == "random") {
+      model.adapter(AdapterRole::kQueryReasoner) =
+          LoraAdapter(model.base().config(), lora_settings(config.model.lora),
+                      derive_seed(config.trainer.seed, "query_reasoner_random"), model.device());
+    }
+  }
+}
+
+std::unique_ptr<ClaraModel> make_model(const RunConfig& config, TrainObserver& observer) {
+  const torch::Device device = resolve_device(config.model.device);
+  auto model = std::make_unique<ClaraModel>(
+      load_base_llm(config.model.base, resolve_dtype(config.model.dtype, device), device),
+      lora_settings(config.model.lora), config.num_memory_tokens(), config.model.memory_init,
+      config.trainer.seed);
+  initialise_from(config, *model, observer);
+  return model;
+}
+
+/// Bytes of memory that the machine has.
+std::int64_t physical_memory_bytes() {
+  return static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::int64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::unique_ptr<LatentStore> make_store(const RunConfig& config, const ClaraModel& model,
+                                        std::int64_t rows_per_epoch) {
+  std::string kind = config.objective.latent_cache;
+  if (kind == "off") return nullptr;
+  if (kind == "auto") {
+    // An upper bound: every row with 20 documents of its own. A quarter of the memory may go to the
+    // store.
+    const auto bytes = static_cast<double>(rows_per_epoch) * 20.0 *
+                       static_cast<double>(model.num_memory()) *
+                       static_cast<double>(model.base().config().hidden_size) *
+                       static_cast<double>(c10::elementSize(model.base().dtype()));
+    kind = bytes <= 0.25 * static_cast<double>(physical_memory_bytes()) ? "memory" : "disk";
+  }
+  if (kind == "memory") return std::make_unique<MemoryLatentStore>();
+  const fs::path folder = config.objective.latent_cache_folder.empty()
+                              ? fs::path(config.output.folder) / "latents"
+                              : fs::path(config.objective.latent_cache_folder);
+  return std::make_unique<DiskLatentStore>(
+      folder, compressor_fingerprint(model),
+      std::vector<std::int64_t>{model.num_memory(), model.base().config().hidden_size},
+      model.base().dtype(), 0);
+}
+
+/// The objective of a stage with what it refers to.
+struct StageObjective {
+  std::unique_ptr<DocumentLatents> documents;
+  std::unique_ptr<Objective> objective;
+};
+
+StageObjective make_objective(const RunConfig& config, ClaraModel& model, const JobInputs& inputs,
+                              std::unique_ptr<LatentStore> store) {
+  StageObjective stage;
+  const ObjectiveConfig& o = config.objective;
+  const bool checkpointing = config.trainer.activation_checkpointing;
+  if (!uses_frozen_documents(config.stage)) {
+    stage.objective = std::make_unique<CompressionObjective>(
+        model,
+        CompressionSettings{o.alignment_weight, o.latent_token_loss, config.model.lora.dropout,
+                            config.trainer.memory_learning_rate_ratio, checkpointing,
+                            inputs.text.bos_id, inputs.text.eos_id});
+    return stage;
+  }
+  stage.documents = std::make_unique<DocumentLatents>(model, std::move(store),
+                                                      config.trainer.max_tokens_per_micro_batch);
+  if (config.stage == Stage::kJoint) {
+    stage.objective = std::make_unique<JointObjective>(
+        model, *stage.documents,
+        JointSettings{o.num_selected, o.temperature,
+                      o.topk_mask == "exact" ? TopkMask::kExact : TopkMask::kLeaky,
+                      config.model.lora.dropout, checkpointing});
+  } else {
+    stage.objective = std::make_unique<RetrieverObjective>(
+        model, *stage.documents,
+        RetrieverSettings{o.temperature, config.model.lora.dropout, checkpointing});
+  }
+  return stage;
+}
+
+ModelDescription describe_model(const RunConfig& config, const JobInputs& inputs) {
+  ModelDescription d;
+  d.base = config.model.base;
+  d.stage = to_string(config.stage);
+  d.doc_max_tokens = config.model.doc_max_tokens;
+  d.compression_rate = config.model.compression_rate;
+  d.num_memory_tokens = config.num_memory_tokens();
+  d.num_selected = config.objective.num_selected;
+  d.document_format = config.data.document_format;
+  d.chat_format = inputs.text.chat_format.name;
+  d.lora = lora_settings(config.model.lora);
+  d.library_version = kVersion;
+  return d;
+}
+
+[[noreturn]] void refuse_run_folder(const std::string& folder, const std::string& reason) {
+  throw CheckpointError(folder + ": the run folder cannot be written: " + reason +
+                        "; choose another --output (output.folder)");
+}
+
+/// Proves that the run folder can be made and written before anything expensive; leaves nothing
+/// behind.
+void probe_run_folder(const fs::path& folder) {
+  std::error_code error;
+  const bool is_new = !fs::exists(folder, error);
+  fs::create_directories(folder, error);
+  if (error) refuse_run_folder(folder.string(), error.message());
+  const fs::path probe = folder / ".probe";
+  try {
+    write_file_atomically(probe, "");
+  } catch (const Error& failure) {
+    refuse_run_folder(folder.string(), failure.what());
+  }
+  fs::remove(probe, error);
+  if (is_new) fs::remove(folder, error);
+}
+
+void write_run_config(const RunConfig& config) {
+  try {
+    fs::create_directories(config.output.folder);
+    write_file_atomically(fs::path(config.output.folder) / "config.yaml", print_run_config(config));
+  } catch (const std::exception& failure) {
+    refuse_run_folder(config.output.folder, failure.what());
+  }
+}
+
+void report_skipped(const RecordTrainingData& data, const std::vector<std::string>& validation,
+                    TrainObserver& observer) {
+  const auto total = data.num_skipped() + static_cast<std::int64_t>(validation.size());
+  if (total == 0) return;
+  observer.on_message(std::to_string(total) + " bad rows were skipped (data.on_bad_record: skip):");
+  for (const std::string& message : data.skipped_messages()) observer.on_message("  " + message);
+  for (const std::string& message : validation) observer.on_message("  " + message);
+}
+
+}  // namespace
+
+TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& options,
+                                 TrainObserver& observer) {
+  set_threads(config.trainer.num_threads);
+  const std::optional<fs::path> resume = choose_checkpoint(config, options.resume, observer);
+  if (resume) check_unchanged(config, load_checkpoint_config(*resume), *resume);
+  const JobInputs inputs = open_inputs(config);
+  if (!config.model.init_from.empty()) (void)read_model_description(config.model.init_from);
+  probe_run_folder(config.output.folder);
+  const std::unique_ptr<ClaraModel> model = make_model(config, observer);
+  std::unique_ptr<LatentStore> store =
+      uses_frozen_documents(config.stage)
+          ? make_store(config, *model, inputs.data->rows_per_epoch())
+          : nullptr;
+  const StageObjective stage = make_objective(config, *model, inputs, std::move(store));
+  write_run_config(config);
+  SingleProcessCommunicator communicator;
+  const TrainLoopInputs loop{*model,         *stage.objective,
+                             *inputs.data,   inputs.validation,
+                             communicator,   describe_model(config, inputs),
+                             config.trainer, config.output,
+                             config.logging, print_run_config(config),
+                             resume,         options.should_stop};
+  if (resume) observer.on_message("resuming from " + resume->string());
+  TrainLoopResult result;
+  try {
+    result = train_loop(loop, observer);
+  } catch (const Error&) {
+    report_skipped(*inputs.data, inputs.skipped_validation, observer);
+    throw;
+  }
+  if (!result.stopped) {
+    export_tokenizer(config.model.base, fs::path(config.output.folder) / "final",
+                     *inputs.text.tokenizer, inputs.text.special_tokens);
+  }
+  report_skipped(*inputs.data, inputs.skipped_validation, observer);
+  return result;
+}
+
+DryRunReport dry_run(const RunConfig& config, TrainObserver& observer) {
+  set_threads(config.trainer.num_threads);
+  const JobInputs inputs = open_inputs(config);
+  DryRunReport report;
+  report.num_rows = inputs.data->source().size();
+  report.num_validation_rows = static_cast<std::int64_t>(inputs.validation.size());
+  report.total_steps = count_total_steps(config.trainer, inputs.data->rows_per_epoch());
+  constexpr std::size_t kKeptMessages = 100, kLongest = 4;
+  const auto size_of = [](const Example& e) {
+    std::size_t size = e.tokens.size() + e.question.size();
+    for (const TokenIds& document : e.documents) size += document.size();
+    return size;
+  };
+  std::vector<Example> longest;
+  for (std::int64_t i = 0; i < report.num_rows; ++i) {
+    try {
+      Example example = inputs.data->builder().build(inputs.data->source().row(i), 0,
+                                                     static_cast<std::uint64_t>(i));
+      report.num_cut_documents += example.num_cut_documents;
+      report.num_cut_answers += example.cut_answer ? 1 : 0;
+      report.num_dropped_documents += example.num_dropped_documents;
+      report.longest_sequence_tokens = std::max(
+          {report.longest_sequence_tokens, static_cast<std::int64_t>(example.tokens.size()),
+           static_cast<std::int64_t>(example.question.size())});
+      for (const TokenIds& document : example.documents) {
+        report.longest_document_tokens =
+            std::max(report.longest_document_tokens, static_cast<std::int64_t>(document.size()));
+      }
+      longest.push_back(std::move(example));
+      std::sort(longest.begin(), longest.end(),
+                [&](const Example& a, const Example& b) { return size_of(a) > size_of(b); });
+      if (longest.size() > kLongest) longest.resize(kLongest);
+    } catch (const DataError& error) {
+      ++report.num_bad_rows;
+      if (report.bad_rows.size() < kKeptMessages) report.bad_rows.emplace_back(error.what());
+    }
+  }
+  if (longest.empty())
+    throw DataError("every one of the " + std::to_string(report.num_rows) +
+                    " training rows is bad; the first: " + report.bad_rows.front());
+  const std::unique_ptr<ClaraModel> model = make_model(config, observer);
+  const StageObjective stage = make_objective(config, *model, inputs, nullptr);
+  const torch::NoGradGuard no_grad;
+  const MicroBatch batch{&longest.front()};
+  const MicroBatchContext context{0, 0, 0, config.trainer.seed, false};
+  const std::vector<LossTerm> losses = stage.objective->forward(batch, context);
+  const std::vector<TermSpec> terms = stage.objective->terms(0);
+  const std::vector<std::int64_t> counts = stage.objective->counts(longest.front(), 0);
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    if (counts[i] > 0)
+      report.loss +=
+          terms[i].weight * losses[i].sum.item<double>() / static_cast<double>(counts[i]);
+  }
+  return report;
+}
+
+}  // namespace clara

@@ -1,0 +1,274 @@
+#!/usr/bin/env python3
+"""clara-eval on a tiny trained model: evaluation under every setting and selection, scoring again, one
+question, comparison tables, and what it refuses.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+from program_case import (  # noqa: E402
+    DATA, OK, USAGE, ProgramCase, files_below, read_jsonl, read_rows, snapshot,
+)  # fmt: skip
+
+RESULT_FILES = ["predictions.jsonl", "report.md", "scores.json"]
+SELECTORS = ("query_reasoner", "given", "bm25", "random", "all")
+NUM_SELECTED = 2
+
+
+class EvaluationCase(ProgramCase):
+    """A place with evaluation rows and a joint run of one step (by the tune run before it)."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        common = {"objective__num_selected": NUM_SELECTED, "trainer__max_steps": 1}
+        tuned = cls.place("tune", "tune", **common)
+        cls.here = cls.place("joint", "joint", model__init_from=str(tuned / "run/final"), **common)
+        for place in (tuned, cls.here):
+            outcome = place.train()
+            if outcome.code != OK:
+                raise AssertionError(str(outcome))
+        cls.rows = read_rows("evaluation")
+        cls.here.write("evaluation.jsonl", cls.rows)
+
+    def evaluate(self, *options, data="evaluation.jsonl"):
+        return self.here.eval(
+            "--run", "run", "--data", data, "--dtype", "float32", "--device", "cpu",
+            "--max-new-tokens", 4, *options,
+        )  # fmt: skip
+
+    def scores(self, folder):
+        return json.loads((self.here / folder / "scores.json").read_text())
+
+
+class EvaluationTest(EvaluationCase):
+    """What evaluation writes and prints."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.folders, cls.outcomes = {}, {}
+        for setting in ("normal", "oracle"):
+            for select in SELECTORS:
+                name = f"run/eval/records_{setting}" + ("" if select == "query_reasoner" else f"_{select}")
+                cls.folders[setting, select] = name
+                cls.outcomes[setting, select] = cls.evaluate(cls, "--setting", setting, "--select", select)
+
+    def each(self):
+        for key, folder in self.folders.items():
+            with self.subTest(setting=key[0], select=key[1]):
+                self.assert_ended(self.outcomes[key])
+                yield *key, folder, read_jsonl(self.here / folder / "predictions.jsonl")
+
+    def test_results_are_three_files_in_a_folder_named_after_the_settings(self):
+        for setting, select, folder, _ in self.each():
+            self.assertEqual(files_below(self.here / folder), RESULT_FILES)
+            settings = self.scores(folder)["settings"]
+            self.assertEqual((settings["setting"], settings["select"]), (setting, select))
+            self.assertIn(f"{folder}/report.md", self.outcomes[setting, select].out)
+
+    def test_every_row_is_answered_in_order(self):
+        for _, _, _, predictions in self.each():
+            self.assertEqual([p["id"] for p in predictions], [row["id"] for row in self.rows])
+            self.assertEqual([p["question"] for p in predictions], [row["question"] for row in self.rows])
+            self.assertTrue(all(isinstance(p["prediction"], str) for p in predictions))
+
+    def test_the_selection_decides_which_documents_are_read(self):
+        for setting, select, _, predictions in self.each():
+            for prediction, row in zip(predictions, self.rows, strict=True):
+                selected = prediction["selected"]
+                self.assertEqual(len(set(selected)), len(selected))
+                if select == "all":
+                    self.assertEqual(sorted(selected), list(range(len(selected))))
+                    self.assertGreaterEqual(len(selected), len(row["docs"]) if setting == "normal" else 1)
+                    continue
+                self.assertEqual(len(selected), min(NUM_SELECTED, len(row["docs"])))
+                if select == "given":
+                    self.assertEqual(selected, list(range(len(selected))))
+                if select == "query_reasoner":
+                    order = sorted(range(len(prediction["scores"])), key=lambda k: -prediction["scores"][k])
+                    self.assertEqual(selected, order[: len(selected)])
+
+    def test_the_oracle_has_every_gold_document(self):
+        for setting, _, folder, _ in self.each():
+            retrieval = self.scores(folder)["scores"]["retrieval"]
+            self.assertGreater(retrieval["num_questions"], 0)
+            if setting == "oracle":
+                counts = self.scores(folder)["counts"]
+                self.assertEqual(counts["num_rows"], len(self.rows))
+                most = [p["num_gold"] for p in read_jsonl(self.here / folder / "predictions.jsonl")]
+                found = [len(p["positives"]) for p in read_jsonl(self.here / folder / "predictions.jsonl")]
+                self.assertEqual(found, most)
+
+    def test_scoring_again_gives_the_same_numbers(self):
+        for setting, select, folder, _ in self.each():
+            again = self.here.eval("score", f"{folder}/predictions.jsonl", "--json")
+            self.assert_ended(again)
+            self.assertEqual(json.loads(again.out), self.scores(folder)["scores"])
+            table = self.here.eval("score", f"{folder}/predictions.jsonl")
+            self.assertTrue(self.outcomes[setting, select].out.startswith(table.out), table)
+
+    def test_scores_are_those_of_the_predictions(self):
+        for _, _, folder, predictions in self.each():
+            matches = [p["prediction"].strip().lower() == p["answers"][0].lower() for p in predictions]
+            found = self.scores(folder)["scores"]
+            self.assertGreaterEqual(found["first"]["exact_match"], sum(matches) / len(matches))
+            self.assertGreaterEqual(found["best"]["f1"], found["first"]["f1"])
+            self.assertEqual(found["num_questions"], len(self.rows))
+
+    def test_the_same_evaluation_again_gives_the_same_predictions(self):
+        folder = self.folders["normal", "random"]
+        before = snapshot(self.here / folder / "predictions.jsonl")
+        self.assert_ended(self.evaluate("--select", "random"))
+        self.assertEqual(snapshot(self.here / folder / "predictions.jsonl"), before)
+        self.assertEqual(files_below(self.here / folder), RESULT_FILES)
+
+    def test_a_report_compares_runs_and_results(self):
+        outcome = self.here.eval("report", "run", "--output", "table.md")
+        self.assert_ended(outcome)
+        lines = [line for line in outcome.out.splitlines() if line.startswith("|")]
+        self.assertEqual(len(lines), 2 + len(self.folders))
+        self.assertEqual(len({line.count("|") for line in lines}), 1)
+        for word in ("EM", "F1", "oracle", "bm25"):
+            self.assertIn(word, outcome.out)
+        self.assertEqual((self.here / "table.md").read_text(), outcome.out)
+        one = self.here.eval("report", self.folders["oracle", "given"] + "/scores.json")
+        self.assert_ended(one)
+        self.assertEqual(len([line for line in one.out.splitlines() if line.startswith("|")]), 3)
+
+    def test_the_text_baseline_runs_the_base_model(self):
+        outcome = self.evaluate("--context", "text", "--max-rows", 2)
+        self.assert_ended(outcome)
+        self.assertEqual(len(read_jsonl(self.here / "run/eval/records_normal_text/predictions.jsonl")), 2)
+
+    def test_ask_prints_only_the_answer(self):
+        self.here.write("documents.txt", "The mill was built in 1807.\nIt burnt down in 1850.\nIt was rebuilt.\n")
+        outcome = self.here.eval(
+            "ask", "--checkpoint", "run/final", "--question", "When was the mill built?", "--docs",
+            "documents.txt", "--max-new-tokens", 4, "--dtype", "float32",
+        )  # fmt: skip
+        self.assert_ended(outcome)
+        self.assertEqual(len(re.findall(r"(?m)^document [0-2] \(score", outcome.err)), NUM_SELECTED)
+        self.assertNotIn("document 0", outcome.out)
+        self.assertTrue(outcome.out.endswith("\n"))
+
+    def test_a_checkpoint_in_the_middle_of_a_run_can_be_evaluated(self):
+        outcome = self.here.eval(
+            "--checkpoint", "run/checkpoints/step_000001", "--data", "evaluation.jsonl", "--output", "middle",
+            "--max-new-tokens", 4, "--dtype", "float32", "--max-rows", 3,
+        )  # fmt: skip
+        self.assert_ended(outcome)
+        whole = read_jsonl(self.here / self.folders["normal", "query_reasoner"] / "predictions.jsonl")
+        self.assertEqual(read_jsonl(self.here / "middle/predictions.jsonl"), whole[:3])
+
+
+class EvaluationRefusalTest(EvaluationCase):
+    """What evaluation refuses, leaving nothing behind."""
+
+    def final_copy(self, name):
+        shutil.copytree(self.here / "run/final", self.here / name)
+        return self.here / name
+
+    def refuse(self, code, fragments, *command):
+        before = snapshot(self.here.folder)
+        outcome = self.here.eval(*command)
+        self.assert_refused(outcome, code, *fragments)
+        self.assertEqual(outcome.out, "")
+        self.assertEqual(snapshot(self.here.folder), before)
+
+    def test_the_command_line(self):
+        data = ("--data", "evaluation.jsonl")
+        for name, code, fragments, command in (
+            ("nothing", USAGE, ("--data", "--help"), ()),
+            ("no model", USAGE, ("--run", "--checkpoint", "neither"), data),
+            ("two models", USAGE, ("--run", "--checkpoint", "both"), (*data, "--run", "run", "--checkpoint", "run")),
+            ("unknown selector", USAGE, ("--select", "best"), (*data, "--run", "run", "--select", "best")),
+            ("unknown setting", USAGE, ("--setting", "gold"), (*data, "--run", "run", "--setting", "gold")),
+            ("unknown option", USAGE, ("--help",), (*data, "--run", "run", "--beams", "4")),
+            ("unknown command", USAGE, ("--help",), ("compare",)),
+            ("question without documents", USAGE, ("--docs",),
+             ("ask", "--checkpoint", "run/final", "--question", "Who?")),
+        ):  # fmt: skip
+            with self.subTest(name):
+                self.refuse(code, fragments, *command)
+
+    def test_the_model(self):
+        data = ("--data", "evaluation.jsonl")
+        description = self.final_copy("moved") / "clara.json"
+        description.write_text(description.read_text().replace('"base": "base"', '"base": "gone"'))
+        os.truncate(self.final_copy("cut") / "adapters/generator/adapter_model.safetensors", 3000)
+        (self.final_copy("lacking") / "memory_tokens.safetensors").unlink()
+        (self.here / "unfinished").mkdir(exist_ok=True)
+        for name, code, fragments, command in (
+            ("no such run", DATA, ("nowhere", "final/"), ("--run", "nowhere")),
+            ("unfinished run", DATA, ("unfinished", "final/", "--checkpoint"), ("--run", "unfinished")),
+            ("no checkpoint", DATA, ("base", "clara.json"), ("--checkpoint", "base", "--output", "out")),
+            ("base moved away", DATA, ("gone", "--base"), ("--checkpoint", "moved", "--output", "out")),
+            ("adapter cut", DATA, ("cut/adapters/generator", "cut off"), ("--checkpoint", "cut", "--output", "out")),
+            ("no memory rows", DATA, ("lacking/memory_tokens.safetensors", "not found"),
+             ("--checkpoint", "lacking", "--output", "out")),
+        ):  # fmt: skip
+            with self.subTest(name):
+                self.refuse(code, fragments, *command, *data)
+                self.assertFalse((self.here / "out").exists(), "an empty folder of results was left")
+                shutil.rmtree(self.here / "out", ignore_errors=True)
+
+    def test_the_records(self):
+        good = [json.dumps(row) for row in self.rows]
+        for name, rows, fragments in (
+            ("bad JSON", [*good[:5], "{oops"], ("bad.jsonl:6: ", "invalid JSON")),
+            ("no documents", [*good[:2], json.dumps({**self.rows[2], "docs": []})], ("bad.jsonl:3: docs: expected",)),
+            ("no rows", [], ("bad.jsonl: expected records",)),
+        ):
+            with self.subTest(name):
+                self.here.write("bad.jsonl", rows)
+                self.refuse(DATA, fragments, "--run", "run", "--data", "bad.jsonl", "--output", "out")
+                self.assertFalse((self.here / "out").exists(), "an empty folder of results was left")
+                shutil.rmtree(self.here / "out", ignore_errors=True)
+        self.refuse(DATA, ("nowhere.jsonl", "no such file"), "--run", "run", "--data", "nowhere.jsonl")
+
+    def test_the_output_folder(self):
+        self.here.write("file", "kept\n")
+        self.refuse(USAGE, ("file/out", "--output"), "--run", "run", "--data", "evaluation.jsonl", "--output", "file/out")
+        self.assert_ended(self.evaluate("--max-rows", 2, "--output", "taken"))
+        self.refuse(
+            USAGE, ("taken/scores.json", "other settings", "--overwrite"), "--run", "run", "--data",
+            "evaluation.jsonl", "--output", "taken", "--seed", "5",
+        )  # fmt: skip
+        self.assert_ended(self.evaluate("--max-rows", 3, "--output", "taken", "--overwrite"))
+        self.assertEqual(len(read_jsonl(self.here / "taken/predictions.jsonl")), 3)
+
+    def test_predictions_and_results(self):
+        self.assert_ended(self.evaluate("--max-rows", 1, "--output", "scored"))
+        (good,) = read_jsonl(self.here / "scored/predictions.jsonl")
+        cut = json.dumps(good)[:-9]
+        for name, rows, fragments in (
+            ("cut line", [good, cut], ("p.jsonl:2: ", "JSON")),
+            ("no prediction", [{k: v for k, v in good.items() if k != "prediction"}], ("p.jsonl:1: prediction",)),
+            ("no answers", [{**good, "answers": []}], ("p.jsonl:1: answers",)),
+            ("no rows", [], ("p.jsonl: expected at least one prediction",)),
+        ):
+            with self.subTest(name):
+                self.here.write("p.jsonl", rows)
+                self.refuse(DATA, fragments, "score", "p.jsonl")
+        self.refuse(DATA, ("nowhere.jsonl",), "score", "nowhere.jsonl")
+        self.refuse(DATA, ("nowhere",), "report", "nowhere")
+        self.refuse(DATA, ("base",), "report", "base")
+        self.here.write("scores.json", '{"format_version": 1}')
+        self.refuse(DATA, ("scores.json", "settings"), "report", "scores.json")
+
+    def test_ask(self):
+        self.here.write("empty.txt", "\n\n")
+        ask = ("ask", "--checkpoint", "run/final")
+        self.refuse(DATA, ("empty.txt: expected documents",), *ask, "--question", "Who?", "--docs", "empty.txt")
+        self.refuse(DATA, ("nowhere.txt",), *ask, "--question", "Who?", "--docs", "nowhere.txt")
+        self.refuse(DATA, ("question: expected text",), *ask, "--question", "", "--docs", "config.yaml")
+
+
+if __name__ == "__main__":
+    unittest.main()

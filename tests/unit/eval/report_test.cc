@@ -1,0 +1,156 @@
+// Laws of scores.json and of the tables.
+#include "clara/eval/report.h"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "tests/unit/common/temporary_folder.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "clara/common/error.h"
+
+namespace clara {
+namespace {
+
+using testing::HasSubstr;
+
+EvalResult example() {
+  EvalResult result;
+  result.origin = {"runs/joint/final", "joint",   120,  "models/base",
+                   "data/eval.jsonl",  "float32", "cpu"};
+  result.settings.setting = EvalSetting::kOracle;
+  result.settings.select = DocumentSelector::kBm25;
+  result.settings.context = AnswerContext::kText;
+  result.settings.num_selected = 3;
+  result.settings.max_new_tokens = 32;
+  result.settings.max_sequence_tokens = 900;
+  result.settings.max_rows = 40;
+  result.settings.seed = 5;
+  result.settings.max_batch_tokens = 4096;
+  result.scores.first = {{0.125, 0.25, 0.3, 0.2}, 40};
+  result.scores.best = {{0.5, 1.0 / 3, 0.6, 0.55}, 40};
+  result.scores.retrieval.recall = {0.1, 0.2, 0.7};
+  result.scores.retrieval.precision = {0.05, 0.15, 0.35};
+  result.scores.retrieval.num_questions = 38;
+  result.scores.retrieval.num_without_gold = 2;
+  result.counts = {40, 800, 6, 2, 640, 311};
+  result.times = {12.5, 3.0, 8.0};
+  return result;
+}
+
+void write_result(const std::filesystem::path& folder, const EvalResult& result) {
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "scores.json") << result_to_json(result);
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+TEST(ScoresFile, ReadsBackToTheSameResult) {
+  const TemporaryFolder folder;
+  write_result(folder.path(), example());
+  const EvalResult read = read_result(folder / "scores.json");
+  // Every member is written, so that equal text means equal results.
+  EXPECT_EQ(result_to_json(read), result_to_json(example()));
+  EXPECT_EQ(read.scores.best.mean.f1, 1.0 / 3);
+  EXPECT_EQ(read.settings.select, DocumentSelector::kBm25);
+  EXPECT_EQ(read.origin.step, 120);
+  EXPECT_EQ(read.times.generate_seconds, 8.0);
+  EXPECT_EQ(scores_to_json(read.scores), scores_to_json(example().scores));
+  EXPECT_NE(scores_to_json(read.scores), scores_to_json({}));
+}
+
+TEST(ScoresFile, FaultsNameFileAndMember) {
+  const TemporaryFolder folder;
+  const auto fault_of = [&](const std::string& text) -> std::string {
+    std::ofstream(folder / "scores.json") << text;
+    try {
+      read_result(folder / "scores.json");
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  std::string text = result_to_json(example());
+  EXPECT_EQ(fault_of(text), "accepted");
+  EXPECT_THAT(fault_of("{"), HasSubstr("scores.json: expected JSON"));
+  EXPECT_THAT(fault_of("{}"), HasSubstr("scores.json: format_version: no such member"));
+  text.replace(text.find("\"f1\""), 4, "\"f2\"");
+  EXPECT_THAT(fault_of(text), HasSubstr("scores.json: scores: first: f1: no such member"));
+  text = result_to_json(example());
+  text.replace(text.find("\"bm25\""), 6, "\"best\"");
+  EXPECT_THAT(fault_of(text), HasSubstr("scores.json: settings: select: expected one of"));
+}
+
+TEST(SameQuestion, IsDecidedByWhatCanChangeAScore) {
+  EvalResult other = example();
+  other.settings.max_batch_tokens = 1;
+  other.origin.device = "cuda:0";
+  other.scores = {};
+  EXPECT_TRUE(same_question(example(), other));
+  const auto differs = [](auto change) {
+    EvalResult changed = example();
+    change(changed);
+    return !same_question(example(), changed);
+  };
+  EXPECT_TRUE(differs([](EvalResult& r) { r.settings.setting = EvalSetting::kNormal; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.settings.select = DocumentSelector::kAll; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.settings.context = AnswerContext::kLatents; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.settings.num_selected = 4; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.settings.max_new_tokens = 4; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.settings.max_rows = 4; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.settings.seed = 4; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.origin.checkpoint = "runs/tune/final"; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.origin.data = "data/other.jsonl"; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.origin.dtype = "bfloat16"; }));
+}
+
+TEST(Report, ShowsBothProtocolsRetrievalAndTheCountWithoutGold) {
+  Prediction example_row;
+  example_row.question = "a | b\nc";
+  example_row.prediction = "x";
+  example_row.answers = {"x"};
+  const std::string text = render_report(example(), {example_row});
+  EXPECT_THAT(text, HasSubstr("| first gold answer        | 12.50 | 25.00 | 30.00 |"));
+  EXPECT_THAT(text, HasSubstr("| best of all gold answers | 50.00 | 33.33 | 60.00 |"));
+  EXPECT_THAT(text, HasSubstr("| recall    | 10.00 | 20.00 | 70.00 |"));
+  EXPECT_THAT(text, HasSubstr("averaged over the 38 with known gold documents; without: 2."));
+  EXPECT_THAT(text, HasSubstr("| a \\| b c |"));
+}
+
+TEST(Comparison, HasALineForEveryResultOfARunAndColumnsThatLineUp) {
+  const TemporaryFolder folder;
+  EvalResult normal = example();
+  normal.settings.setting = EvalSetting::kNormal;
+  normal.scores.retrieval = {};
+  write_result(folder / "joint/eval/records_normal", normal);
+  write_result(folder / "joint/eval/records_oracle", example());
+  write_result(folder / "alone", example());
+  const auto results =
+      collect_results({folder / "joint", folder / "alone", folder / "alone/scores.json"});
+  ASSERT_EQ(results.size(), 4u);
+  EXPECT_EQ(results[0].result.settings.setting, EvalSetting::kNormal);
+  const auto lines = lines_of(render_comparison(results));
+  ASSERT_EQ(lines.size(), 6u);
+  std::set<std::size_t> lengths;
+  for (const std::string& line : lines) lengths.insert(line.size());
+  EXPECT_EQ(lengths.size(), 1u);
+  EXPECT_THAT(lines[2], HasSubstr(" - |"));  // no retrieval score is not a score of zero
+  EXPECT_THAT(lines[3], HasSubstr(" 70.00 |"));
+}
+
+TEST(Comparison, AFolderWithoutResultsIsAnError) {
+  const TemporaryFolder folder;
+  EXPECT_THROW(collect_results({folder.path()}), DataError);
+  EXPECT_THROW(collect_results({folder / "missing"}), DataError);
+}
+
+}  // namespace
+}  // namespace clara

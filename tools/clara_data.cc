@@ -1,0 +1,158 @@
+// clara-data: a record as the model sees it, and the difference of two sets of tensors
+// (interface.md "Commands"). Arguments and what is shown; the work is in the library.
+#include <cstdint>
+#include <filesystem>
+#include <iostream>
+#include <optional>
+#include <string>
+
+#include "tools/exit_codes.h"
+#include "tools/process_setup.h"
+#include <CLI/CLI.hpp>
+#include <unistd.h>
+
+#include "clara/analysis/diff_tensors.h"
+#include "clara/analysis/inspect_record.h"
+#include "clara/common/error.h"
+#include "clara/common/version.h"
+#include "clara/data/row_source.h"
+
+namespace {
+
+constexpr int kExitDifferent = 1;
+
+struct InspectArguments {
+  std::string data;
+  std::int64_t row = 0;  // from 1
+  std::string stage;     // empty: recognised from the record
+  std::string config, checkpoint, base;
+  std::string dtype = "float32";
+  std::string device = "auto";
+  std::uint64_t epoch = 0;
+  std::string dump;
+  bool all_tokens = false;
+};
+
+struct DiffArguments {
+  std::string a, b;
+  double tolerance = 0;
+  bool tensors_only = false;
+  bool all = false;
+  std::size_t max_rows = 50;
+};
+
+bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
+
+std::optional<clara::Stage> stage_of(const std::string& name) {
+  for (const clara::Stage stage :
+       {clara::Stage::kScp, clara::Stage::kTune, clara::Stage::kJoint, clara::Stage::kRetriever}) {
+    if (clara::to_string(stage) == name) return stage;
+  }
+  return std::nullopt;
+}
+
+int inspect(const InspectArguments& arguments) {
+  const clara::RowSource rows({{arguments.data, 1.0, 0}});
+  if (arguments.row < 1 || arguments.row > rows.size()) {
+    throw clara::DataError(arguments.data + ": expected a row from 1 to " +
+                           std::to_string(rows.size()) + ", found --row " +
+                           std::to_string(arguments.row));
+  }
+  clara::InspectionSource source;
+  source.config = arguments.config;
+  source.checkpoint = arguments.checkpoint;
+  source.base = arguments.base;
+  source.stage = stage_of(arguments.stage);
+  source.dtype = arguments.dtype == "bfloat16"  ? clara::Dtype::kBfloat16
+                 : arguments.dtype == "float32" ? clara::Dtype::kFloat32
+                                                : clara::Dtype::kAuto;
+  source.device = arguments.device == "cpu"    ? clara::Device::kCpu
+                  : arguments.device == "cuda" ? clara::Device::kCuda
+                                               : clara::Device::kAuto;
+  clara::InspectionSettings settings;
+  settings.epoch = arguments.epoch;
+  settings.row = static_cast<std::uint64_t>(arguments.row - 1);
+  settings.keep_logits = !arguments.dump.empty();
+  const clara::RecordInspection inspection =
+      clara::inspect_row(rows.row(arguments.row - 1), source, settings);
+  if (!arguments.dump.empty()) clara::save_inspection(arguments.dump, inspection);
+  std::cout << clara::render_inspection(inspection, {stdout_is_terminal(), arguments.all_tokens});
+  if (!arguments.dump.empty()) std::cerr << "tensors: " << arguments.dump << "\n";
+  return clara::tools::kExitOk;
+}
+
+int diff(const DiffArguments& arguments) {
+  const clara::DiffReport report =
+      clara::diff_tensors(arguments.a, arguments.b, {arguments.tolerance, !arguments.tensors_only});
+  std::cout << clara::render_diff(report,
+                                  {stdout_is_terminal(), arguments.all, arguments.max_rows});
+  return report.is_equal() ? clara::tools::kExitOk : kExitDifferent;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  clara::tools::keep_heap_memory();
+  CLI::App app{"Look at records as the model sees them, and compare sets of tensors.",
+               "clara-data"};
+  app.set_version_flag("--version", std::string("clara-data ") + clara::kVersion);
+  app.require_subcommand(1);
+
+  InspectArguments inspecting;
+  CLI::App* inspect_command = app.add_subcommand(
+      "inspect",
+      "show a record as the model sees it: rendered prompt, memory slots, tokens with ids, which "
+      "of them carry loss; with a checkpoint scores, chosen documents and losses");
+  inspect_command->add_option("--data", inspecting.data, "records: .jsonl, .jsonl.gz or .json")
+      ->required();
+  inspect_command->add_option("--row", inspecting.row, "number of the record, from 1")->required();
+  inspect_command
+      ->add_option("--stage", inspecting.stage,
+                   "what the record is for (default: recognised from the record, then from config "
+                   "or checkpoint)")
+      ->check(CLI::IsMember({"scp", "tune", "joint", "retriever"}));
+  inspect_command->add_option("--config", inspecting.config,
+                              "config of a run: its base model and settings; may stand beside "
+                              "--checkpoint");
+  inspect_command->add_option("--checkpoint", inspecting.checkpoint,
+                              "folder of a checkpoint, or a run's final/: its model, with the "
+                              "settings of its run");
+  inspect_command->add_option("--base", inspecting.base,
+                              "Hugging Face folder of the base model; alone: with the stage's "
+                              "default settings");
+  inspect_command->add_option("--epoch", inspecting.epoch, "draws the version of a paraphrase row")
+      ->capture_default_str();
+  inspect_command->add_option("--dtype", inspecting.dtype, "of the base model and the compute")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
+      ->capture_default_str();
+  inspect_command->add_option("--device", inspecting.device, "where to compute")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  inspect_command->add_option("--dump", inspecting.dump,
+                              "write ids, masks, labels and, with a checkpoint, latents, question "
+                              "vector, scores, W, losses and logits to this .safetensors file");
+  inspect_command->add_flag("--all-tokens", inspecting.all_tokens,
+                            "also the tokens of every document");
+
+  DiffArguments differing;
+  CLI::App* diff_command = app.add_subcommand(
+      "diff",
+      "compare two checkpoints, final/ folders, PEFT folders or .safetensors files tensor by "
+      "tensor; the exit code is 0 where they are equal within the tolerance, 1 where they differ");
+  diff_command->add_option("A", differing.a, "folder or .safetensors file")->required();
+  diff_command->add_option("B", differing.b, "folder or .safetensors file")->required();
+  diff_command
+      ->add_option("--tolerance", differing.tolerance,
+                   "largest difference that passes, relative to the largest absolute value of "
+                   "the two tensors; above 0 the dtypes may differ")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  diff_command->add_flag("--tensors-only", differing.tensors_only,
+                         "leave clara.json, adapter_config.json and config.json out");
+  diff_command->add_flag("--all", differing.all, "list equal tensors too");
+  diff_command->add_option("--max-rows", differing.max_rows, "tensors listed; 0 = all")
+      ->capture_default_str();
+
+  return clara::tools::run_main(
+      app, argc, argv, [&] { return *inspect_command ? inspect(inspecting) : diff(differing); });
+}

@@ -1,0 +1,311 @@
+// clara-eval: evaluation of a run, scoring of predictions, one question, comparison tables
+// (interface.md "Commands"). Arguments and what is shown; the work is in the library.
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "tools/exit_codes.h"
+#include "tools/process_setup.h"
+#include <CLI/CLI.hpp>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "clara/checkpoint/model_files.h"
+#include "clara/checkpoint/open_model.h"
+#include "clara/common/atomic_file.h"
+#include "clara/common/error.h"
+#include "clara/common/progress.h"
+#include "clara/common/version.h"
+#include "clara/data/row_source.h"
+#include "clara/eval/ask.h"
+#include "clara/eval/benchmark_run.h"
+#include "clara/eval/document_file.h"
+#include "clara/eval/eval_settings.h"
+#include "clara/eval/report.h"
+#include "clara/eval/score.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What `evaluate` and `ask` share.
+struct ModelArguments {
+  std::string checkpoint;
+  std::string base;
+  std::string device = "auto";
+  std::string dtype = "auto";
+  std::string select;  // empty: by the checkpoint's stage
+  std::string context = "latents";
+  std::int32_t num_selected = 0;  // 0: as trained
+  std::int32_t max_new_tokens = 64;
+  std::int32_t max_sequence_tokens = 0;
+  std::int64_t max_batch_tokens = 8192;
+  std::uint64_t seed = 17;
+};
+
+struct EvaluateArguments {
+  std::string run;
+  std::string benchmark = "records";
+  std::string data;
+  std::string setting = "normal";
+  std::int64_t max_rows = 0;
+  std::string output;
+  bool overwrite = false;
+};
+
+struct AskArguments {
+  std::string question;
+  std::string documents;
+};
+
+struct ReportArguments {
+  std::vector<std::string> paths;
+  std::string output;
+};
+
+void add_model_options(CLI::App& app, ModelArguments& arguments) {
+  app.add_option("--checkpoint", arguments.checkpoint, "folder of a checkpoint, or a run's final/");
+  app.add_option("--base", arguments.base,
+                 "Hugging Face folder of the base model, in place of the checkpoint's own");
+  app.add_option("--device", arguments.device, "where to compute")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  app.add_option("--dtype", arguments.dtype, "of the base model and the compute")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
+      ->capture_default_str();
+  app.add_option("--select", arguments.select,
+                 "which candidates reach the generator (default: query_reasoner after joint and "
+                 "retriever training, else given)")
+      ->check(CLI::IsMember(clara::document_selector_names()));
+  app.add_option("--context", arguments.context,
+                 "how they reach it; text and none run the base model without adapter")
+      ->check(CLI::IsMember(clara::answer_context_names()))
+      ->capture_default_str();
+  app.add_option("--num-selected", arguments.num_selected,
+                 "documents in the prompt at most (default: as trained)")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-new-tokens", arguments.max_new_tokens, "of an answer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--max-sequence-tokens", arguments.max_sequence_tokens,
+                 "prompt and answer; documents that do not fit are left out (default: what the "
+                 "base model was made for)")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--batch-tokens", arguments.max_batch_tokens,
+                 "tokens computed together; lower it where memory is short")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--seed", arguments.seed, "draws the Oracle order and the random selection")
+      ->capture_default_str();
+}
+
+clara::Dtype dtype_of(const std::string& name) {
+  if (name == "float32") return clara::Dtype::kFloat32;
+  return name == "bfloat16" ? clara::Dtype::kBfloat16 : clara::Dtype::kAuto;
+}
+
+clara::Device device_of(const std::string& name) {
+  if (name == "cpu") return clara::Device::kCpu;
+  return name == "cuda" ? clara::Device::kCuda : clara::Device::kAuto;
+}
+
+clara::EvalSettings settings_of(const ModelArguments& arguments,
+                                const clara::ModelDescription& description) {
+  clara::EvalSettings settings;
+  settings.select = arguments.select.empty() ? clara::default_selector(description.stage)
+                                             : clara::parse_document_selector(arguments.select);
+  settings.context = clara::parse_answer_context(arguments.context);
+  settings.num_selected =
+      arguments.num_selected > 0 ? arguments.num_selected : description.num_selected;
+  settings.max_new_tokens = arguments.max_new_tokens;
+  settings.max_sequence_tokens = arguments.max_sequence_tokens;
+  settings.max_batch_tokens = arguments.max_batch_tokens;
+  settings.seed = arguments.seed;
+  return settings;
+}
+
+clara::ProgressSink progress_sink() {
+  clara::ProgressSink sink;
+  sink.out = &std::cerr;
+  sink.is_terminal = isatty(STDERR_FILENO) == 1;
+  winsize size = {};
+  if (sink.is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    sink.width = size.ws_col;
+  return sink;
+}
+
+std::string percent(double fraction) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f", 100 * fraction);
+  return text;
+}
+
+/// --checkpoint, or the final/ folder of --run.
+fs::path checkpoint_folder(const std::string& run, const std::string& checkpoint) {
+  if (run.empty() == checkpoint.empty()) {
+    throw clara::ConfigError("expected --run DIR or --checkpoint DIR, found " +
+                             std::string(run.empty() ? "neither" : "both") + " (see --help)");
+  }
+  if (run.empty()) return checkpoint;
+  const fs::path folder = fs::path(run) / "final";
+  if (!fs::is_directory(folder)) {
+    throw clara::CheckpointError(
+        run +
+        ": expected the folder of a finished run, found no final/ in it; to evaluate a run that "
+        "has not finished give --checkpoint " +
+        run + "/checkpoints/step_…");
+  }
+  return folder;
+}
+
+int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arguments) {
+  if (arguments.data.empty())
+    throw clara::ConfigError("expected --data FILE with evaluation records (see --help)");
+  const fs::path checkpoint = checkpoint_folder(arguments.run, model_arguments.checkpoint);
+  const clara::ModelDescription description = clara::read_model_description(checkpoint);
+
+  clara::BenchmarkRun run;
+  run.settings = settings_of(model_arguments, description);
+  run.settings.benchmark = arguments.benchmark;
+  run.settings.setting = clara::parse_eval_setting(arguments.setting);
+  run.settings.max_rows = arguments.max_rows;
+  run.overwrite = arguments.overwrite;
+  run.output = arguments.output;
+  if (arguments.output.empty()) {
+    const fs::path owner = arguments.run.empty() ? checkpoint : fs::path(arguments.run);
+    run.output = owner / "eval" /
+                 clara::eval_folder_name(run.settings, clara::default_selector(description.stage));
+  }
+  run.origin.checkpoint = checkpoint.string();
+  run.origin.base = model_arguments.base.empty() ? description.base : model_arguments.base;
+  run.origin.data = arguments.data;
+
+  // All that can be wrong is looked for before the weights are read.
+  clara::EvalResult planned;
+  planned.settings = run.settings;
+  planned.origin = run.origin;
+  const torch::Device device = clara::resolve_device(device_of(model_arguments.device));
+  const bool is_bfloat16 =
+      clara::resolve_dtype(dtype_of(model_arguments.dtype), device) == torch::kBFloat16;
+  planned.origin.dtype = is_bfloat16 ? "bfloat16" : "float32";
+  clara::check_output_folder(run.output, planned, run.overwrite);
+  const clara::RowSource rows({{arguments.data, 1.0, 0}}, arguments.max_rows);
+  clara::check_records(rows);
+
+  const clara::OpenedModel opened =
+      clara::open_checkpoint(checkpoint, model_arguments.base, dtype_of(model_arguments.dtype),
+                             device_of(model_arguments.device));
+  clara::ProgressBar bar(progress_sink(), rows.size(), run.output.filename().string());
+  bar.update(0);
+  const clara::EvalResult result =
+      clara::run_benchmark(opened, rows, run, [&](const clara::EvalProgress& progress) {
+        bar.update(progress.num_done,
+                   "EM " + percent(progress.exact_match) + "  F1 " + percent(progress.f1));
+      });
+  bar.finish();
+  if (result.counts.num_cut_documents > 0) {
+    std::cerr << result.counts.num_cut_documents << " documents were longer than "
+              << description.doc_max_tokens << " tokens and were cut\n";
+  }
+  if (result.counts.num_shortened_prompts > 0) {
+    std::cerr << result.counts.num_shortened_prompts
+              << " prompts had no room for all their documents\n";
+  }
+  std::cout << clara::render_scores(result.scores) << "\n"
+            << (run.output / "report.md").string() << "\n";
+  return clara::tools::kExitOk;
+}
+
+int answer_question(const AskArguments& arguments, const ModelArguments& model_arguments) {
+  const std::vector<std::string> documents = clara::read_document_file(arguments.documents);
+  const clara::OpenedModel opened =
+      clara::open_checkpoint(model_arguments.checkpoint, model_arguments.base,
+                             dtype_of(model_arguments.dtype), device_of(model_arguments.device));
+  const clara::RowAnswer answer = clara::ask(opened, arguments.question, documents,
+                                             settings_of(model_arguments, opened.description));
+  for (const std::int32_t index : answer.selected) {
+    const auto place = static_cast<std::size_t>(index);
+    std::cerr << "document " << index;
+    if (!answer.scores.empty()) std::cerr << " (score " << answer.scores[place] << ")";
+    std::cerr << ": " << documents[place] << "\n";
+  }
+  std::cout << answer.text << "\n";
+  return clara::tools::kExitOk;
+}
+
+int score(const std::string& predictions, bool as_json) {
+  const clara::EvalScores scores = clara::score_predictions_file(predictions);
+  std::cout << (as_json ? clara::scores_to_json(scores) : clara::render_scores(scores));
+  return clara::tools::kExitOk;
+}
+
+int report(const ReportArguments& arguments) {
+  const std::vector<fs::path> paths(arguments.paths.begin(), arguments.paths.end());
+  const std::string table = clara::render_comparison(clara::collect_results(paths));
+  if (!arguments.output.empty()) clara::write_file_atomically(arguments.output, table);
+  std::cout << table;
+  return clara::tools::kExitOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  clara::tools::keep_heap_memory();
+  CLI::App app{"Evaluate a trained CLaRa model on question-answering records.", "clara-eval"};
+  app.set_version_flag("--version", std::string("clara-eval ") + clara::kVersion);
+  app.require_subcommand(0, 1);
+
+  EvaluateArguments evaluation;
+  ModelArguments model;
+  app.add_option("--run", evaluation.run, "run folder: its final/ is evaluated");
+  app.add_option("--benchmark", evaluation.benchmark, "what --data holds")
+      ->check(CLI::IsMember({"records"}))
+      ->capture_default_str();
+  app.add_option("--data", evaluation.data, "evaluation records: .jsonl, .jsonl.gz or .json");
+  app.add_option("--setting", evaluation.setting,
+                 "normal: candidates as given; oracle: the gold documents are among them")
+      ->check(CLI::IsMember(clara::eval_setting_names()))
+      ->capture_default_str();
+  app.add_option("--max-rows", evaluation.max_rows, "of the data; 0 = all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--output", evaluation.output,
+                 "folder of the results (default: <run>/eval/<benchmark>_<setting>, with select "
+                 "and context where unusual)");
+  app.add_flag("--overwrite", evaluation.overwrite, "replace results of other settings");
+  add_model_options(app, model);
+
+  std::string predictions;
+  bool as_json = false;
+  CLI::App* score_command =
+      app.add_subcommand("score", "compute the metrics of predictions again, without a model");
+  score_command->add_option("predictions", predictions, "a predictions.jsonl")->required();
+  score_command->add_flag("--json", as_json, "print all digits, as in scores.json");
+
+  ReportArguments reporting;
+  CLI::App* report_command = app.add_subcommand("report", "a table over several results");
+  report_command
+      ->add_option("runs", reporting.paths, "run folders, result folders or scores.json files")
+      ->required();
+  report_command->add_option("--output", reporting.output, "Markdown file to write besides");
+
+  AskArguments asking;
+  ModelArguments ask_model;
+  CLI::App* ask_command = app.add_subcommand("ask", "answer one question over a file of documents");
+  add_model_options(*ask_command, ask_model);
+  ask_command->get_option("--checkpoint")->required();
+  ask_command->add_option("--question", asking.question, "the question")->required();
+  ask_command
+      ->add_option("--docs", asking.documents,
+                   ".jsonl rows, or plain text: a document a line, or separated by blank lines")
+      ->required();
+
+  return clara::tools::run_main(app, argc, argv, [&] {
+    if (*score_command) return score(predictions, as_json);
+    if (*report_command) return report(reporting);
+    if (*ask_command) return answer_question(asking, ask_model);
+    return evaluate(evaluation, model);
+  });
+}

@@ -1,0 +1,245 @@
+// clara-train: scp, tune, joint and retriever from a config (interface.md "Commands"). Arguments,
+// signals, exit codes and what is shown; the work is in the library.
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tools/exit_codes.h"
+#include "tools/process_setup.h"
+#include "tools/stop_signals.h"
+#include <CLI/CLI.hpp>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "clara/common/error.h"
+#include "clara/common/progress.h"
+#include "clara/common/version.h"
+#include "clara/config/load_config.h"
+#include "clara/trainer/run_plan.h"
+#include "clara/trainer/training_job.h"
+
+namespace {
+
+using clara::MetricRow;
+
+struct Arguments {
+  std::string config;
+  std::vector<std::string> assignments;
+  std::string output;
+  std::string resume = "never";
+  std::string on_bad_record;
+  bool print_config = false;
+  bool dry_run = false;
+  bool plan = false;
+  int num_gpus = 1;
+};
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
+}
+
+/// Name and value of the metrics that exist, separated by two blanks.
+std::string select_metrics(const MetricRow& metrics,
+                           const std::vector<std::pair<std::string, std::string>>& wanted) {
+  std::string text;
+  for (const auto& [key, label] : wanted) {
+    const auto it = metrics.find(key);
+    if (it != metrics.end()) text += (text.empty() ? "" : "  ") + label + " " + number(it->second);
+  }
+  return text;
+}
+
+/// Shows a run on the terminal (a bar) or in a pipe (a line a logged step), and keeps log.txt.
+class Watcher final : public clara::TrainObserver {
+ public:
+  explicit Watcher(const clara::RunConfig& config)
+      : config_(config), is_terminal_(isatty(STDERR_FILENO) == 1) {}
+
+  void on_step(std::int64_t step, std::int64_t total, const MetricRow& metrics) override {
+    const std::string shown =
+        select_metrics(metrics, {{"loss", "loss"},
+                                 {"cross_entropy", "ce"},
+                                 {"alignment", "align"},
+                                 {"latent_token", "latent_token"},
+                                 {"retrieval", "retrieval"},
+                                 {"learning_rate", "lr"},
+                                 {"rows_per_second", "rows/s"},
+                                 {"answer_tokens_per_second", "answer tok/s"}});
+    log("step " + std::to_string(step) + "/" + std::to_string(total) + "  " + shown);
+    if (is_terminal_) {
+      if (bar_ == nullptr) {
+        winsize size = {};
+        const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+        bar_ = std::make_unique<clara::ProgressBar>(
+            clara::ProgressSink{&std::cerr, true, known ? size.ws_col : 100, 10, 0.1}, total,
+            clara::to_string(config_.stage));
+      }
+      bar_->update(step, shown);
+      if (step == total) bar_->finish();
+    } else if (step == total ||
+               step % std::max<std::int64_t>(config_.logging.every_steps, 1) == 0) {
+      std::cerr << clara::to_string(config_.stage) << " step " << step << "/" << total << "  "
+                << shown << "  left " << time_left(step, total) << "\n";
+    }
+  }
+
+  void on_validation(std::int64_t step, const MetricRow& metrics) override {
+    std::string text = "validation at step " + std::to_string(step) + ":";
+    for (const auto& [name, value] : metrics)
+      text += "  " + name.substr(name.find('/') + 1) + " " + number(value);
+    on_message(text);
+  }
+
+  void on_error(const std::string& message) override { log("error: " + message); }
+
+  void on_message(const std::string& message) override {
+    log(message);
+    if (bar_ != nullptr) bar_->clear();
+    std::cerr << message << "\n";
+  }
+
+ private:
+  std::string time_left(std::int64_t step, std::int64_t total) {
+    const auto now = std::chrono::steady_clock::now();
+    if (first_step_ < 0) {
+      first_step_ = step;
+      start_ = now;
+      return "?";
+    }
+    const double seconds = std::chrono::duration<double>(now - start_).count() /
+                           static_cast<double>(step - first_step_);
+    return clara::format_duration(seconds * static_cast<double>(total - step));
+  }
+
+  void log(const std::string& message) {
+    if (!log_.is_open()) log_.open(config_.output.folder + "/log.txt", std::ios::app);
+    const std::time_t now = std::time(nullptr);
+    char stamp[32];
+    std::strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", std::localtime(&now));
+    log_ << stamp << " " << message << "\n" << std::flush;
+  }
+
+  const clara::RunConfig& config_;
+  bool is_terminal_;
+  std::ofstream log_;
+  std::unique_ptr<clara::ProgressBar> bar_;
+  std::int64_t first_step_ = -1;
+  std::chrono::steady_clock::time_point start_;
+};
+
+/// Passes warnings on; a dry run has no run folder to log into.
+class MessagePrinter final : public clara::TrainObserver {
+ public:
+  void on_message(const std::string& message) override { std::cerr << message << "\n"; }
+};
+
+int show_dry_run(const clara::RunConfig& config) {
+  MessagePrinter observer;
+  const clara::DryRunReport report = clara::dry_run(config, observer);
+  std::cout << "dry run of " << clara::to_string(config.stage) << ": nothing was written\n"
+            << "  training rows              " << report.num_rows << "\n"
+            << "  validation rows            " << report.num_validation_rows << "\n"
+            << "  bad rows                   " << report.num_bad_rows << "\n"
+            << "  documents cut              " << report.num_cut_documents << "\n"
+            << "  answers cut                " << report.num_cut_answers << "\n"
+            << "  documents left out         " << report.num_dropped_documents << "\n"
+            << "  longest document, tokens   " << report.longest_document_tokens
+            << " (memory tokens included)\n"
+            << "  longest sequence, tokens   " << report.longest_sequence_tokens << "\n"
+            << "  steps                      " << report.total_steps << "\n"
+            << "  loss of the longest row    " << number(report.loss) << "\n";
+  for (const std::string& message : report.bad_rows) std::cerr << "error: " << message << "\n";
+  return report.num_bad_rows > 0 && config.data.on_bad_record == "stop" ? clara::tools::kExitData
+                                                                        : clara::tools::kExitOk;
+}
+
+int run(clara::Stage stage, const Arguments& arguments) {
+  clara::ConfigOverrides overrides;
+  overrides.stage = stage;
+  overrides.assignments = arguments.assignments;
+  if (!arguments.output.empty()) {
+    overrides.assignments.push_back(clara::string_assignment("output.folder", arguments.output));
+  }
+  if (!arguments.on_bad_record.empty()) {
+    overrides.assignments.push_back(
+        clara::string_assignment("data.on_bad_record", arguments.on_bad_record));
+  }
+  const clara::RunConfig config = clara::load_run_config(arguments.config, overrides);
+  if (arguments.print_config) {
+    std::cout << clara::print_run_config(config);
+    return clara::tools::kExitOk;
+  }
+  if (arguments.plan) {
+    std::cout << clara::render_plan(clara::make_run_plan(config, arguments.num_gpus));
+    return clara::tools::kExitOk;
+  }
+  if (arguments.dry_run) return show_dry_run(config);
+
+  clara::tools::install_stop_signals();
+  Watcher watcher(config);
+  clara::JobOptions options;
+  options.resume = arguments.resume;
+  options.should_stop = [] { return clara::tools::stop_signal() != 0; };
+  const clara::TrainLoopResult result = clara::run_training_job(config, options, watcher);
+  if (result.stopped) {
+    std::cerr << "stopped by a signal after step " << result.step << "; go on with --resume auto\n";
+    return 128 + clara::tools::stop_signal();
+  }
+  std::cerr << clara::to_string(stage) << " finished after " << result.step
+            << " steps: " << config.output.folder << "/final\n";
+  return clara::tools::kExitOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  clara::tools::keep_heap_memory();
+  CLI::App app{
+      "Train CLaRa: salient compressor pretraining (scp), compression instruction tuning (tune), "
+      "joint training of "
+      "retrieval and generation (joint), and the supervised retriever baseline (retriever).",
+      "clara-train"};
+  app.set_version_flag("--version", std::string("clara-train ") + clara::kVersion);
+  app.require_subcommand(1);
+  Arguments arguments;
+  std::optional<clara::Stage> stage;
+  const auto add = [&](const char* name, const char* help, clara::Stage value) {
+    CLI::App* sub = app.add_subcommand(name, help);
+    sub->add_option("--config", arguments.config, "YAML or JSON file")->required();
+    sub->add_option("--set", arguments.assignments,
+                    "key.path=value, over the file; may be given again")
+        ->take_all()
+        ->allow_extra_args(false);
+    sub->add_option("--output", arguments.output, "run folder (output.folder)");
+    sub->add_option("--resume", arguments.resume,
+                    "auto: go on from the newest sound checkpoint; never; or a checkpoint folder")
+        ->capture_default_str();
+    sub->add_option("--on-bad-record", arguments.on_bad_record,
+                    "stop, or skip: count and list bad rows (data.on_bad_record)");
+    sub->add_flag("--print-config", arguments.print_config,
+                  "print the whole resolved config and stop");
+    sub->add_flag("--dry-run", arguments.dry_run,
+                  "load everything, check every record, one forward pass, stop");
+    sub->add_flag("--plan", arguments.plan,
+                  "print parameters, memory, arithmetic and steps without loading weights");
+    sub->add_option("--num-gpus", arguments.num_gpus, "of the plan")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    sub->callback([&stage, value] { stage = value; });
+  };
+  add("scp", "pretrain the compressor: answer and paraphrase from latents", clara::Stage::kScp);
+  add("tune", "instruction tuning over several compressed documents", clara::Stage::kTune);
+  add("joint", "train query reasoner and generator through a differentiable top-k",
+      clara::Stage::kJoint);
+  add("retriever", "the supervised retriever baseline", clara::Stage::kRetriever);
+  return clara::tools::run_main(app, argc, argv, [&] { return run(*stage, arguments); });
+}

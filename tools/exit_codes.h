@@ -1,0 +1,72 @@
+// Parsing, running, and turning errors into messages and exit codes (architecture.md, convention
+// 4), for every program.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <new>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "clara/common/error.h"
+
+namespace clara::tools {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitData = 3;
+inline constexpr int kExitDistributed = 4;
+inline constexpr int kExitNonFinite = 5;
+
+/// "error: " before every line of a message that is not indented.
+inline void print_error(const std::string& message) {
+  std::size_t begin = 0;
+  while (begin <= message.size()) {
+    const std::size_t end = std::min(message.find('\n', begin), message.size());
+    const std::string line = message.substr(begin, end - begin);
+    std::cerr << (line.starts_with(' ') ? "" : "error: ") << line << "\n";
+    begin = end + 1;
+  }
+}
+
+/// Parses the command line and calls `run`; its result is the exit code. Help and version go to
+/// stdout, errors to stderr.
+inline int run_main(CLI::App& app, int argc, char** argv, const std::function<int()>& run) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error, std::cout, std::cerr);
+    print_error(std::string(error.what()) + " (see --help)");
+    return kExitUsage;
+  }
+  try {
+    return run();
+  } catch (const ConfigError& error) {
+    print_error(error.what());
+    return kExitUsage;
+  } catch (const DataError& error) {
+    print_error(error.what());
+    return kExitData;
+  } catch (const CheckpointError& error) {
+    print_error(error.what());
+    return kExitData;
+  } catch (const DistributedError& error) {
+    print_error(error.what());
+    return kExitDistributed;
+  } catch (const NonFiniteError& error) {
+    print_error(error.what());
+    return kExitNonFinite;
+  } catch (const std::bad_alloc&) {
+    print_error(
+        "out of memory; lower trainer.max_tokens_per_micro_batch or set "
+        "trainer.activation_checkpointing");
+    return kExitData;
+  } catch (const std::exception& error) {
+    print_error(std::string("internal: ") + error.what());
+    return 1;
+  }
+}
+
+}  // namespace clara::tools

@@ -1,0 +1,29 @@
+// SIGTERM and SIGINT: the first asks the run to finish its step and save, the second ends the
+// process at once.
+#pragma once
+
+#include <csignal>
+
+#include <unistd.h>
+
+namespace clara::tools {
+
+inline volatile std::sig_atomic_t g_stop_signal = 0;
+
+extern "C" inline void clara_handle_stop_signal(int number) {
+  if (g_stop_signal != 0) _exit(128 + number);
+  g_stop_signal = number;
+}
+
+inline void install_stop_signals() {
+  struct sigaction action = {};
+  action.sa_handler = clara_handle_stop_signal;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+/// The signal's number; 0 if none came.
+inline int stop_signal() { return g_stop_signal; }
+
+}  // namespace clara::tools
