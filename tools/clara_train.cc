@@ -39,6 +39,7 @@ struct Arguments {
   bool dry_run = false;
   bool plan = false;
   int num_gpus = 1;
+  std::int64_t profile_steps = 0;
 };
 
 std::string number(double value) {
@@ -188,6 +189,7 @@ int run(clara::Stage stage, const Arguments& arguments) {
   Watcher watcher(config);
   clara::JobOptions options;
   options.resume = arguments.resume;
+  options.profile_steps = arguments.profile_steps;
   options.should_stop = [] { return clara::tools::stop_signal() != 0; };
   const clara::TrainLoopResult result = clara::run_training_job(config, options, watcher);
   if (result.stopped) {
@@ -234,6 +236,9 @@ int main(int argc, char** argv) {
     sub->add_option("--num-gpus", arguments.num_gpus, "of the plan")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
+    sub->add_option("--profile", arguments.profile_steps,
+                    "record so many steps: a trace in the run folder's profile/, a table by phase")
+        ->check(CLI::NonNegativeNumber);
     sub->callback([&stage, value] { stage = value; });
   };
   add("scp", "pretrain the compressor: answer and paraphrase from latents", clara::Stage::kScp);

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <unordered_map>
 
+#include <ATen/record_function.h>
 #include <torch/torch.h>
 
 #include "clara/common/error.h"
@@ -118,6 +119,7 @@ DocumentLatents::DocumentLatents(const ClaraModel& model, std::unique_ptr<Latent
     : model_(model), store_(std::move(store)), max_tokens_per_batch_(max_tokens_per_batch) {}
 
 torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documents) {
+  RECORD_USER_SCOPE("clara::compress");
   const torch::NoGradGuard no_grad;
   // Distinct documents of this call, in order of appearance.
   std::unordered_map<Hash128, std::int64_t> distinct_of_key;

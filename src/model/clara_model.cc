@@ -1,6 +1,7 @@
 // The three passes: compress, encode the question, answer.
 #include "clara/model/clara_model.h"
 
+#include <ATen/record_function.h>
 #include <torch/torch.h>
 
 #include "clara/common/error.h"
@@ -71,6 +72,7 @@ torch::Tensor ClaraModel::embed(const PackedSequences& sequences,
 
 CompressedDocuments ClaraModel::compress(const PackedSequences& documents,
                                          const PassSettings& pass) const {
+  RECORD_USER_SCOPE("clara::compress");
   const torch::Tensor hidden =
       base_.forward(embed(documents), documents.layout, &adapter(AdapterRole::kCompressor), pass);
   const std::int64_t num = documents.layout->num_sequences(), width = hidden.size(1);
@@ -99,11 +101,13 @@ torch::Tensor ClaraModel::encode(AdapterRole role, const PackedSequences& docume
 
 torch::Tensor ClaraModel::encode_questions(const PackedSequences& questions,
                                            const PassSettings& pass) const {
+  RECORD_USER_SCOPE("clara::query");
   return encode(AdapterRole::kQueryReasoner, questions, pass).flatten(1);
 }
 
 torch::Tensor ClaraModel::answer_states(const AnswerBatch& batch, const torch::Tensor& latents,
                                         const PassSettings& pass) const {
+  RECORD_USER_SCOPE("clara::generate");
   const torch::Tensor hidden = base_.forward(embed(batch.tokens, latents), batch.tokens.layout,
                                              &adapter(AdapterRole::kGenerator), pass);
   return hidden.index_select(0, batch.predict_places);
@@ -111,8 +115,9 @@ torch::Tensor ClaraModel::answer_states(const AnswerBatch& batch, const torch::T
 
 CrossEntropyResult ClaraModel::answer_loss(const AnswerBatch& batch, const torch::Tensor& latents,
                                            const PassSettings& pass) const {
-  return chunked_cross_entropy(answer_states(batch, latents, pass), base_.weights().head,
-                               memory_.output_rows(), batch.targets);
+  const torch::Tensor states = answer_states(batch, latents, pass);
+  RECORD_USER_SCOPE("clara::loss");
+  return chunked_cross_entropy(states, base_.weights().head, memory_.output_rows(), batch.targets);
 }
 
 }  // namespace clara

@@ -4,6 +4,7 @@
 
 #include "objectives/training_pass.h"
 #include "objectives/validation.h"
+#include <ATen/record_function.h>
 #include <torch/torch.h>
 
 namespace clara {
@@ -48,6 +49,7 @@ std::vector<LossTerm> JointObjective::forward(const MicroBatch& batch,
   std::vector<torch::Tensor> selected;  // [S, M·D] a row
   std::int64_t begin = 0;
   for (std::size_t i = 0; i < batch.size(); ++i) {
+    RECORD_USER_SCOPE("clara::select");
     const auto num_candidates = static_cast<std::int64_t>(batch[i]->documents.size());
     const torch::Tensor candidates = flat.narrow(0, begin, num_candidates);
     begin += num_candidates;

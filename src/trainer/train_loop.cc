@@ -5,9 +5,12 @@
 #include <chrono>
 #include <future>
 
+#include <ATen/record_function.h>
+
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
 #include "clara/trainer/lr_schedule.h"
+#include "clara/trainer/step_profile.h"
 
 namespace clara {
 namespace {
@@ -97,7 +100,8 @@ class Run {
         checkpoints_(fs::path(in.output.folder) / "checkpoints"),
         optimizer_(in.objective.trained_parameters(), in.trainer),
         total_steps_(count_total_steps(in.trainer, in.data.rows_per_epoch())),
-        schedule_(in.trainer, total_steps_) {
+        schedule_(in.trainer, total_steps_),
+        profile_(in.profile_steps, fs::path(in.output.folder) / "profile") {
     std::error_code error;
     fs::create_directories(checkpoints_, error);
     if (error)
@@ -132,6 +136,7 @@ class Run {
     StepReader reader(in_.data, in_.trainer, in_.communicator, total_steps_);
     while (state_.step < total_steps_) {
       MetricRow metrics;
+      profile_.begin_step();
       try {
         metrics = step(reader);
       } catch (const Error&) {
@@ -152,6 +157,8 @@ class Run {
       if (last || stop ||
           (in_.output.save_every_steps > 0 && state_.step % in_.output.save_every_steps == 0))
         save();
+      if (const auto profile = profile_.end_step(last || stop))
+        observer_.on_message(render_profile(*profile));
       if (stop && !last) {
         result.stopped = true;
         break;
@@ -163,9 +170,14 @@ class Run {
     return result;
   }
 
+  StepRows take_rows(StepReader& reader) {
+    RECORD_USER_SCOPE("clara::load");
+    return reader.take(state_.step);
+  }
+
   MetricRow step(StepReader& reader) {
     const Clock::time_point start = Clock::now();
-    const StepRows rows = reader.take(state_.step);
+    const StepRows rows = take_rows(reader);
     const double waited = seconds_since(start);
     const StepSettings settings{in_.trainer.rows_per_micro_batch,
                                 in_.trainer.max_tokens_per_micro_batch, in_.trainer.seed};
@@ -205,6 +217,7 @@ class Run {
 
   MetricRow validate(MetricsLog& log) {
     if (in_.validation.empty()) return {};
+    RECORD_USER_SCOPE("validation");
     MetricRow row;
     for (const auto& [name, value] :
          in_.objective.validate(in_.validation, in_.trainer.max_tokens_per_micro_batch)) {
@@ -227,6 +240,7 @@ class Run {
 
   void save() {
     if (last_saved_ == state_.step) return;
+    RECORD_USER_SCOPE("clara::save");
     state_.optimizer = optimizer_.state();
     ModelDescription description = in_.description;
     description.step = state_.step;
@@ -294,6 +308,7 @@ class Run {
   AdamW optimizer_;
   std::int64_t total_steps_;
   LearningRateSchedule schedule_;
+  StepProfile profile_;
   TrainState state_;
   std::int64_t last_saved_ = -1;
 };

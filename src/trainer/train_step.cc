@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <ATen/record_function.h>
 #include <torch/torch.h>
 
 #include "clara/common/error.h"
@@ -72,10 +73,16 @@ StepResult accumulate_gradients(Objective& objective, AdamW& optimizer, Communic
           losses[i].sum * (terms[i].weight / static_cast<double>(totals[i]));
       loss = loss.defined() ? loss + share : share;
     }
-    if (loss.defined()) loss.backward();
+    if (loss.defined()) {
+      RECORD_USER_SCOPE("clara::backward");
+      loss.backward();
+    }
   }
-  communicator.sum(optimizer.gradients());
-  communicator.sum(sums);
+  {
+    RECORD_USER_SCOPE("clara::reduce");
+    communicator.sum(optimizer.gradients());
+    communicator.sum(sums);
+  }
 
   const torch::Tensor host_sums = sums.to(torch::kCPU, torch::kFloat64);
   for (std::size_t i = 0; i < terms.size(); ++i) {
@@ -105,6 +112,7 @@ StepResult train_step(Objective& objective, AdamW& optimizer, Communicator& comm
       accumulate_gradients(objective, optimizer, communicator, rows, step, settings);
   result.learning_rate = learning_rate;
   if (result.rows == 0) return result;  // every row was skipped: no update, not even by momentum
+  RECORD_USER_SCOPE("clara::optimizer");
   optimizer.clip(result.gradient_norm);
   optimizer.step(learning_rate);
   return result;

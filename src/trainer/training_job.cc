@@ -379,12 +379,19 @@ TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& opti
   const StageObjective stage = make_objective(config, *model, inputs, std::move(store));
   write_run_config(config);
   SingleProcessCommunicator communicator;
-  const TrainLoopInputs loop{*model,         *stage.objective,
-                             *inputs.data,   inputs.validation,
-                             communicator,   describe_model(config, inputs),
-                             config.trainer, config.output,
-                             config.logging, print_run_config(config),
-                             resume,         options.should_stop};
+  const TrainLoopInputs loop{*model,
+                             *stage.objective,
+                             *inputs.data,
+                             inputs.validation,
+                             communicator,
+                             describe_model(config, inputs),
+                             config.trainer,
+                             config.output,
+                             config.logging,
+                             print_run_config(config),
+                             resume,
+                             options.should_stop,
+                             options.profile_steps};
   if (resume) observer.on_message("resuming from " + resume->string());
   TrainLoopResult result;
   try {

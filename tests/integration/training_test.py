@@ -195,6 +195,24 @@ class StagesTest(ProgramCase):
             self.assertEqual((again.code, again.out, again.err), (OK, saved, ""))
 
 
+class ProfileTest(ProgramCase):
+    def test_a_profile_has_a_trace_and_a_table_by_phase(self):
+        for stage, phases in {"scp": {"load", "compress", "generate", "loss", "backward", "reduce", "optimizer", "save"},
+                              "joint": {"load", "compress", "query", "select", "generate", "loss", "backward"}}.items():
+            with self.subTest(stage):
+                place = self.place(f"profile_{stage}", stage, output__save_every_steps=1)
+                outcome = place.train("--profile", "1")
+                self.assert_ended(outcome)
+                table = dict(re.findall(r"(?m)^  (\w+) +([0-9.]+) +[0-9.]+%", outcome.err))
+                self.assertLessEqual(phases | {"step", "other"}, set(table))
+                # Phases do not overlap and leave nothing out.
+                parts = sum(float(seconds) for name, seconds in table.items() if name != "step")
+                self.assertAlmostEqual(parts, float(table["step"]), delta=0.05 * float(table["step"]) + 0.002)
+                trace = json.loads((place / "run/profile/trace.json").read_text())
+                names = {event.get("name") for event in trace["traceEvents"]}
+                self.assertLessEqual({f"clara::{phase}" for phase in phases}, names)
+
+
 class LookingTest(ProgramCase):
     """--dry-run, --plan and --print-config write nothing."""
 

@@ -50,6 +50,8 @@ struct TrainLoopInputs {
   /// Asked after every step: true saves and ends the loop (a signal handler of the program sets
   /// it).
   std::function<bool()> should_stop;
+  /// Steps to profile into <output.folder>/profile; 0: none.
+  std::int64_t profile_steps = 0;
 };
 
 struct TrainLoopResult {

@@ -18,6 +18,7 @@ struct JobOptions {
   /// or start. Else a checkpoint.
   std::string resume = "never";
   std::function<bool()> should_stop;
+  std::int64_t profile_steps = 0;  ///< as TrainLoopInputs::profile_steps
 };
 
 /// What a dry run found.
