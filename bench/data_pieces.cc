@@ -131,23 +131,45 @@ void latent_store_find(benchmark::State& state) {
 }
 BENCHMARK(latent_store_find)->Arg(0)->Arg(1)->Unit(benchmark::kMicrosecond);
 
-/// Opening a file of 200,000 short rows.
+/// Opening a file of so many rows of 100 bytes: one pass that finds where each row is.
 void open_row_file(benchmark::State& state) {
   const StoreFolder folder;
   fs::create_directories(folder.path());
   const fs::path path = folder.path() / "rows.jsonl";
   {
     std::ofstream out(path);
-    for (int i = 0; i < 200'000; ++i)
+    for (std::int64_t i = 0; i < state.range(0); ++i) {
       out << R"({"question": "Who wrote book )" << i
-          << R"(?", "docs": ["A document."], "answer": "Somebody."})"
+          << R"(?", "docs": ["A document of one sentence."], "answer": "Somebody."})"
           << "\n";
+    }
   }
   for (auto _ : state) benchmark::DoNotOptimize(RowSource({{path.string(), 1.0, 0}}));
-  state.SetItemsProcessed(state.iterations() * 200'000);
+  state.SetItemsProcessed(state.iterations() * state.range(0));
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(fs::file_size(path)));
 }
-BENCHMARK(open_row_file)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(open_row_file)
+    ->Arg(200'000)
+    ->Arg(2'000'000)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+
+/// A row anywhere in a file of two million: what resuming in the middle of an epoch costs.
+void read_any_row(benchmark::State& state) {
+  const StoreFolder folder;
+  fs::create_directories(folder.path());
+  const fs::path path = folder.path() / "rows.jsonl";
+  {
+    std::ofstream out(path);
+    for (std::int64_t i = 0; i < 2'000'000; ++i)
+      out << R"({"question": "Who?", "docs": ["D"], "answer": ")" << i << "\"}\n";
+  }
+  const RowSource rows({{path.string(), 1.0, 0}});
+  std::int64_t i = 0;
+  for (auto _ : state) benchmark::DoNotOptimize(rows.row(i++ * 1'299'709 % rows.size()));
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(read_any_row)->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace clara

@@ -11,7 +11,7 @@ source "$project/scripts/lib_output.sh"
 usage() {
   cat <<'TEXT'
 usage: scripts/install_deps.sh [--dev] [--no-python]
-  --dev         also what contributors need: clang-format, clang-tidy, doxygen, shellcheck
+  --dev         also what contributors need: clang-format, clang-tidy, doxygen, shellcheck, Google Benchmark
   --no-python   only the system packages
   --help        this text
 Root or sudo is needed only when a system package is missing. Settings of pip and proxies (PIP_*,
@@ -40,7 +40,7 @@ packages=(
   libpcre2-dev libutf8proc-dev zlib1g-dev libxxhash-dev
   libgtest-dev libgmock-dev
 )
-dev_packages=(clang-format clang-tidy doxygen shellcheck)
+dev_packages=(clang-format clang-tidy doxygen shellcheck libbenchmark-dev)
 if $with_dev; then
   packages+=("${dev_packages[@]}")
 fi

@@ -2,6 +2,7 @@
 // signals, exit codes and what is shown; the work is in the library.
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <iostream>
@@ -190,6 +191,8 @@ int run(clara::Stage stage, const Arguments& arguments) {
   clara::JobOptions options;
   options.resume = arguments.resume;
   options.profile_steps = arguments.profile_steps;
+  // LibTorch's profiler looks for GPUs and reports as an error that there are none.
+  if (arguments.profile_steps > 0) ::setenv("KINETO_LOG_LEVEL", "99", 0);
   options.should_stop = [] { return clara::tools::stop_signal() != 0; };
   const clara::TrainLoopResult result = clara::run_training_job(config, options, watcher);
   if (result.stopped) {

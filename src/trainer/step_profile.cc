@@ -49,7 +49,7 @@ std::string render_profile(const ProfileReport& report) {
                   static_cast<double>(phase.calls) / steps);
     text += line;
   }
-  std::snprintf(line, sizeof line, "  %-12s %14.4f %7.1f%%\n", "step", report.seconds / steps,
+  std::snprintf(line, sizeof line, "  %-12s %14.4f %7.1f%%", "step", report.seconds / steps,
                 100.0);
   return text + line;
 }
