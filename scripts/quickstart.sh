@@ -80,7 +80,7 @@ evaluate() {
   if [[ -f $runs/joint/eval/$name/scores.json ]]; then
     say "$runs/joint/eval/$name is there"
   else
-    "$bin/clara-eval" --run "$runs/joint" --benchmark records --data "$data/eval.jsonl" --max-rows 60 \
+    "$bin/clara-eval" --run "$runs/joint" --benchmark records --data "$data/eval.jsonl" --max-rows 40 \
       --max-new-tokens 16 --output "$runs/joint/eval/$name" "$@"
   fi
 }
