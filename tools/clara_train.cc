@@ -67,15 +67,14 @@ class Watcher final : public clara::TrainObserver {
       : config_(config), is_terminal_(isatty(STDERR_FILENO) == 1) {}
 
   void on_step(std::int64_t step, std::int64_t total, const MetricRow& metrics) override {
-    const std::string shown =
-        select_metrics(metrics, {{"loss", "loss"},
-                                 {"cross_entropy", "ce"},
-                                 {"alignment", "align"},
-                                 {"latent_token", "latent_token"},
-                                 {"retrieval", "retrieval"},
-                                 {"learning_rate", "lr"},
-                                 {"rows_per_second", "rows/s"},
-                                 {"answer_tokens_per_second", "answer tok/s"}});
+    const std::string shown = select_metrics(metrics, {{"loss", "loss"},
+                                                       {"learning_rate", "lr"},
+                                                       {"rows_per_second", "rows/s"},
+                                                       {"answer_tokens_per_second", "answer tok/s"},
+                                                       {"cross_entropy", "ce"},
+                                                       {"alignment", "align"},
+                                                       {"latent_token", "latent_token"},
+                                                       {"retrieval", "retrieval"}});
     log("step " + std::to_string(step) + "/" + std::to_string(total) + "  " + shown);
     if (is_terminal_) {
       if (bar_ == nullptr) {
@@ -151,7 +150,9 @@ int show_dry_run(const clara::RunConfig& config) {
             << "  training rows              " << report.num_rows << "\n"
             << "  validation rows            " << report.num_validation_rows << "\n"
             << "  bad rows                   " << report.num_bad_rows << "\n"
+            << "  bad validation rows        " << report.num_bad_validation_rows << "\n"
             << "  documents cut              " << report.num_cut_documents << "\n"
+            << "  questions cut              " << report.num_cut_questions << "\n"
             << "  answers cut                " << report.num_cut_answers << "\n"
             << "  documents left out         " << report.num_dropped_documents << "\n"
             << "  longest document, tokens   " << report.longest_document_tokens
@@ -160,8 +161,9 @@ int show_dry_run(const clara::RunConfig& config) {
             << "  steps                      " << report.total_steps << "\n"
             << "  loss of the longest row    " << number(report.loss) << "\n";
   for (const std::string& message : report.bad_rows) std::cerr << "error: " << message << "\n";
-  return report.num_bad_rows > 0 && config.data.on_bad_record == "stop" ? clara::tools::kExitData
-                                                                        : clara::tools::kExitOk;
+  const bool any_bad = report.num_bad_rows + report.num_bad_validation_rows > 0;
+  return any_bad && config.data.on_bad_record == "stop" ? clara::tools::kExitData
+                                                        : clara::tools::kExitOk;
 }
 
 int run(clara::Stage stage, const Arguments& arguments) {

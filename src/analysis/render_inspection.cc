@@ -75,6 +75,13 @@ class Renderer {
       if (example_.cut_answer) text_ += painted(" (the answer was cut)", TextColor::kYellow);
       text_ += "\n";
     }
+    if (example_.cut_question) {
+      text_ += "question   " +
+               painted("cut to " + std::to_string(limits.doc_max_tokens) +
+                           " + 3 tokens for the query reasoner",
+                       TextColor::kYellow) +
+               "\n";
+    }
     text_ += "documents  " + std::to_string(example_.documents.size());
     if (stage() != Stage::kRetriever)
       text_ += ", " + std::to_string(example_.num_slots) + " in the prompt";

@@ -15,6 +15,8 @@
 namespace clara {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr int kMaxNameAttempts = 1000;
 // Linux moves at most about 2 GiB in one call; smaller pieces also keep an interrupted call cheap.
 constexpr std::size_t kMaxPieceBytes = std::size_t{1} << 30;
@@ -133,6 +135,26 @@ std::string read_file(const std::filesystem::path& path) {
   }
   content.resize(num_bytes);
   return content;
+}
+
+std::vector<fs::path> make_folders(const fs::path& folder) {
+  std::vector<fs::path> missing;
+  std::error_code error;
+  for (fs::path p = folder; !p.empty() && !fs::exists(p, error); p = p.parent_path()) {
+    if (p.has_filename()) missing.insert(missing.begin(), p);
+    if (p == p.parent_path()) break;
+  }
+  fs::create_directories(folder, error);
+  if (error) {
+    remove_empty_folders(missing);
+    throw Error(folder.string() + ": the folder cannot be made: " + error.message());
+  }
+  return missing;
+}
+
+void remove_empty_folders(const std::vector<fs::path>& made) {
+  std::error_code ignored;  // a folder that is not empty stays
+  for (auto folder = made.rbegin(); folder != made.rend(); ++folder) fs::remove(*folder, ignored);
 }
 
 void sync_path(const std::filesystem::path& path) {

@@ -11,7 +11,11 @@
 namespace clara {
 namespace {
 
-constexpr std::int64_t kBarCells = 24;
+/// Cells of the bar on a terminal of this width: a narrow one needs the place for what follows.
+std::int64_t bar_cells(std::int32_t width) {
+  return std::clamp<std::int64_t>(width / 5 - 8, 8, 24);
+}
+
 // Back to the first column, and everything behind it gone.
 constexpr std::string_view kEraseLine = "\r\x1b[K";
 
@@ -87,19 +91,22 @@ void ProgressBar::show() {
   const double elapsed = seconds_since(start_);
   std::string line = label_ + ' ';
   if (sink_.is_terminal && total_ > 0) {
-    const std::int64_t filled = std::clamp<std::int64_t>(done_, 0, total_) * kBarCells / total_;
+    const std::int64_t cells = bar_cells(sink_.width);
+    const std::int64_t filled = std::clamp<std::int64_t>(done_, 0, total_) * cells / total_;
     line += '[';
     line.append(static_cast<std::size_t>(filled), '=');
-    line.append(static_cast<std::size_t>(kBarCells - filled), ' ');
+    line.append(static_cast<std::size_t>(cells - filled), ' ');
     line += "] ";
   }
   line += std::to_string(done_) + '/' + std::to_string(total_);
-  if (!suffix_.empty()) line += "  " + suffix_;
-  line += "  " + format_duration(elapsed);
+  // The time stands before the suffix, whose end a narrow terminal cuts off.
   if (done_ > 0 && done_ < total_) {
     const double left = elapsed * static_cast<double>(total_ - done_) / static_cast<double>(done_);
-    line += ", " + format_duration(left) + " left";
+    line += "  " + format_duration(left) + " left";
+  } else {
+    line += "  " + format_duration(elapsed);
   }
+  if (!suffix_.empty()) line += "  " + suffix_;
   if (sink_.is_terminal) {
     *sink_.out << kEraseLine << cut_to_width(line, sink_.width) << std::flush;
     has_open_line_ = true;

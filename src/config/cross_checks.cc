@@ -86,13 +86,34 @@ void check_query_reasoner(const RunConfig& config, ConfigReader& reader) {
                 "compressor or random)");
 }
 
+/// What validation of a stage reports, "validation/" before each (the objectives' validate()).
+std::vector<std::string> validation_metrics(Stage stage) {
+  if (stage == Stage::kScp || stage == Stage::kTune) {
+    return {"loss", "latent_gap", "latent_cosine", "latent_between_variance", "alignment"};
+  }
+  return {"loss", "recall@1", "recall@3", "recall@5", "num_with_positives"};
+}
+
+/// A mistyped metric would otherwise show only when the run has ended without a best checkpoint.
+void check_keep_best_metric(const RunConfig& config, ConfigReader& reader) {
+  const std::string path = "output.keep_best.metric", &metric = config.output.keep_best->metric;
+  std::string known;
+  for (const std::string& name : validation_metrics(config.stage)) {
+    if (metric == "validation/" + name) return;
+    known += (known.empty() ? "validation/" : ", validation/") + name;
+  }
+  reader.report(reader.place_of(path), path,
+                "expected one of " + known + ", found \"" + metric + "\"");
+}
+
 void check_keep_best(const RunConfig& config, ConfigReader& reader) {
   const std::string path = "output.keep_best";
   if (!config.output.keep_best) return;
   check_required(keep_best_fields(), *config.output.keep_best, path + ".", reader);
   if (reader.is_bad(path) || reader.is_bad("data.validation")) return;
-  const bool is_of_validation = config.output.keep_best->metric.rfind("validation/", 0) == 0;
-  if (is_of_validation && config.data.validation.empty()) {
+  if (!reader.is_bad(path + ".metric") && !config.output.keep_best->metric.empty())
+    check_keep_best_metric(config, reader);
+  if (config.data.validation.empty()) {
     reader.report(reader.place_of(path + ".metric"), path + ".metric",
                   "expected data.validation to be given for " + config.output.keep_best->metric +
                       ", found it empty (give validation files, or keep_best: null)");

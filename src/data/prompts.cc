@@ -146,7 +146,7 @@ Example PromptBuilder::joint_example(const QaRecord& record) const {
 
 Example PromptBuilder::retriever_example(const QaRecord& record) const {
   Example example = start_example(record, record.documents.size());
-  example.question = encoder_ids(record.question);
+  example.question = encoder_ids(record.question, &example.cut_question);
   return example;
 }
 

@@ -79,18 +79,25 @@ Prediction make_prediction(const QaRecord& record, const AnswerRequest& request,
 }  // namespace
 
 void check_output_folder(const fs::path& output, const EvalResult& planned, bool overwrite) {
-  std::error_code error;
-  const bool is_new = !fs::exists(output, error);
-  fs::create_directories(output, error);
-  if (error || !fs::is_directory(output)) {
-    throw ConfigError(output.string() + ": expected an output folder that can be made, found " +
-                      (error ? error.message() : "a file") + "; give another one with --output");
+  std::vector<fs::path> made;
+  try {
+    made = make_folders(output);
+  } catch (const Error& failure) {
+    throw CheckpointError(std::string(failure.what()) + "; give another one with --output");
+  }
+  if (!fs::is_directory(output)) {
+    throw CheckpointError(output.string() +
+                          ": expected an output folder, found a file; give another one with "
+                          "--output");
   }
   if (::access(output.c_str(), W_OK | X_OK) != 0) {
-    throw ConfigError(output.string() + ": expected an output folder that can be written, found " +
-                      std::strerror(errno) + "; give another one with --output");
+    const std::string reason = std::strerror(errno);
+    remove_empty_folders(made);
+    throw CheckpointError(output.string() +
+                          ": expected an output folder that can be written, found " + reason +
+                          "; give another one with --output");
   }
-  if (is_new) fs::remove(output, error);  // a refusal that follows leaves nothing behind
+  remove_empty_folders(made);  // a refusal that follows leaves nothing behind
   const fs::path scores = output / "scores.json";
   if (overwrite || !fs::exists(scores)) return;
   bool is_same = false;

@@ -205,6 +205,7 @@ std::string result_to_json(const EvalResult& result) {
   object["counts"] = {{"num_rows", counts.num_rows},
                       {"num_candidates", counts.num_candidates},
                       {"num_cut_documents", counts.num_cut_documents},
+                      {"num_cut_questions", counts.num_cut_questions},
                       {"num_shortened_prompts", counts.num_shortened_prompts},
                       {"num_encoded_documents", counts.num_encoded_documents},
                       {"num_generated_tokens", counts.num_generated_tokens}};
@@ -255,6 +256,7 @@ EvalResult read_result(const std::filesystem::path& path) {
   result.counts = {counts.get<std::int64_t>("num_rows"),
                    counts.get<std::int64_t>("num_candidates"),
                    counts.get<std::int64_t>("num_cut_documents"),
+                   counts.get<std::int64_t>("num_cut_questions"),
                    counts.get<std::int64_t>("num_shortened_prompts"),
                    counts.get<std::int64_t>("num_encoded_documents"),
                    counts.get<std::int64_t>("num_generated_tokens")};
@@ -312,6 +314,7 @@ std::string render_report(const EvalResult& result, const std::vector<Prediction
       {"new tokens, at most", std::to_string(s.max_new_tokens)},
       {"seed", std::to_string(s.seed)},
       {"documents cut at the compressor's limit", std::to_string(counts.num_cut_documents)},
+      {"questions cut at the query reasoner's limit", std::to_string(counts.num_cut_questions)},
       {"prompts without room for all documents", std::to_string(counts.num_shortened_prompts)},
       {"documents encoded",
        std::to_string(counts.num_encoded_documents) + ", " +

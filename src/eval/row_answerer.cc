@@ -201,7 +201,9 @@ torch::Tensor RowAnswerer::rank_by_query_reasoner(const std::vector<AnswerReques
     std::vector<std::int32_t> all(request.candidates.documents.size());
     std::iota(all.begin(), all.end(), 0);
     for (TokenIds& ids : document_ids(request, all)) documents.push_back(std::move(ids));
-    questions.push_back(prompts_.encoder_ids(request.question));
+    bool was_cut = false;
+    questions.push_back(prompts_.encoder_ids(request.question, &was_cut));
+    if (was_cut) ++counts_.num_cut_questions;
   }
   const torch::Tensor latents = fetch_latents(documents);
   const ScopeTimer timer(times_.encode_seconds);

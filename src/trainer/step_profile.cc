@@ -49,8 +49,7 @@ std::string render_profile(const ProfileReport& report) {
                   static_cast<double>(phase.calls) / steps);
     text += line;
   }
-  std::snprintf(line, sizeof line, "  %-12s %14.4f %7.1f%%", "step", report.seconds / steps,
-                100.0);
+  std::snprintf(line, sizeof line, "  %-12s %14.4f %7.1f%%", "step", report.seconds / steps, 100.0);
   return text + line;
 }
 

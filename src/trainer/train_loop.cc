@@ -20,6 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr const char* kTrainedRows = "trained_rows";
 constexpr const char* kCutDocuments = "cut_documents";
+constexpr const char* kCutQuestions = "cut_questions";
 constexpr const char* kCutAnswers = "cut_answers";
 constexpr const char* kDroppedDocuments = "dropped_documents";
 
@@ -31,6 +32,7 @@ double seconds_since(Clock::time_point start) {
 struct StepRows {
   std::vector<Example> rows;
   std::int64_t num_cut_documents = 0;
+  std::int64_t num_cut_questions = 0;
   std::int64_t num_cut_answers = 0;
   std::int64_t num_dropped_documents = 0;
 };
@@ -48,6 +50,7 @@ StepRows read_step(TrainingData& data, const TrainerConfig& config, std::int64_t
     std::optional<Example> row = data.row(epoch, position);
     if (!row) continue;
     result.num_cut_documents += row->num_cut_documents;
+    result.num_cut_questions += row->cut_question ? 1 : 0;
     result.num_cut_answers += row->cut_answer ? 1 : 0;
     result.num_dropped_documents += row->num_dropped_documents;
     result.rows.push_back(std::move(*row));
@@ -190,8 +193,7 @@ class Run {
         {"loss", result.loss},
         {"learning_rate", result.learning_rate},
         {"gradient_norm", result.gradient_norm},
-        {"epoch", static_cast<double>(state_.step) / static_cast<double>(total_steps_) *
-                      static_cast<double>(in_.trainer.num_epochs)},
+        {"epoch", static_cast<double>(state_.step) / static_cast<double>(steps_per_epoch())},
         {"rows", static_cast<double>(result.rows)},
         {"tokens", static_cast<double>(result.tokens)},
         {"answer_tokens", static_cast<double>(result.answer_tokens)},
@@ -207,12 +209,17 @@ class Run {
         metrics["weighted_" + term.name] = term.weight * result.terms.at(term.name);
     }
     state_.counters[kCutDocuments] += rows.num_cut_documents;
+    state_.counters[kCutQuestions] += rows.num_cut_questions;
     state_.counters[kCutAnswers] += rows.num_cut_answers;
     state_.counters[kDroppedDocuments] += rows.num_dropped_documents;
     for (const auto& [name, count] : state_.counters) {
       if (count > 0 && name != kTrainedRows) metrics[name + "_total"] = static_cast<double>(count);
     }
     return metrics;
+  }
+
+  std::int64_t steps_per_epoch() const {
+    return (in_.data.rows_per_epoch() + in_.trainer.rows_per_step - 1) / in_.trainer.rows_per_step;
   }
 
   MetricRow validate(MetricsLog& log) {
@@ -278,6 +285,8 @@ class Run {
     };
     tell(kCutDocuments,
          "documents were longer than model.doc_max_tokens and were cut on the right");
+    tell(kCutQuestions,
+         "questions were longer than model.doc_max_tokens and were cut on the right");
     tell(kCutAnswers, "answers were cut on the right to trainer.max_sequence_tokens");
     tell(kDroppedDocuments,
          "documents beyond objective.num_selected were left out of their rows' prompts");

@@ -141,7 +141,8 @@ struct JobInputs {
   std::vector<std::string> skipped_validation;
 };
 
-JobInputs open_inputs(const RunConfig& config) {
+/// `look_only`: bad rows are for the caller to find and count, instead of ending it here.
+JobInputs open_inputs(const RunConfig& config, bool look_only = false) {
   const BaseConfig base = load_base_config(config.model.base);
   check_lengths(config, base);
   check_base_tensors(config.model.base, base);
@@ -158,18 +159,22 @@ JobInputs open_inputs(const RunConfig& config) {
   inputs.data = std::make_unique<RecordTrainingData>(
       RowSource(config.data.train, config.data.max_rows), builder, config.data.shuffle_seed, skip);
   if (!config.data.validation.empty()) {
-    const RowSource rows(config.data.validation, config.trainer.max_validation_rows);
-    for (std::int64_t i = 0; i < rows.size(); ++i) {
+    // Spread over all files, where there are more rows than are used.
+    const RowSource rows(config.data.validation);
+    const std::int64_t limit = config.trainer.max_validation_rows;
+    const std::int64_t used = limit > 0 ? std::min(limit, rows.size()) : rows.size();
+    for (std::int64_t k = 0; k < used; ++k) {
+      const std::int64_t i = k * rows.size() / used;
       try {
         inputs.validation.push_back(builder.build(rows.row(i), 0, static_cast<std::uint64_t>(i)));
       } catch (const DataError& error) {
-        if (!skip) throw;
+        if (!skip && !look_only) throw;
         inputs.skipped_validation.emplace_back(error.what());
       }
     }
   }
   // The first row tells of a wrong kind of file before any weight is read.
-  (void)inputs.data->row(0, 0);
+  if (!look_only) (void)inputs.data->row(0, 0);
   return inputs;
 }
 
@@ -206,6 +211,13 @@ void initialise_from(const RunConfig& config, ClaraModel& model, TrainObserver& 
         targets(LoraAdapter(model.base().config(), from.lora, 0, torch::kCPU));
     const std::string ours = targets(model.adapter(AdapterRole::kCompressor));
     if (theirs != ours) refuse("lora.target_modules", theirs, ours);
+    std::error_code no_such_folder;
+    if (from.base != config.model.base &&
+        !fs::equivalent(from.base, config.model.base, no_such_folder)) {
+      observer.on_message("warning: model.base is " + config.model.base + " but " +
+                          config.model.init_from + " was trained on " + from.base +
+                          "; adapters fit no other weights than those they were trained on");
+    }
     if (from.document_format != config.data.document_format) {
       observer.on_message("warning: data.document_format is " + config.data.document_format +
                           " but " + config.model.init_from + " was trained with " +
@@ -329,18 +341,18 @@ ModelDescription describe_model(const RunConfig& config, const JobInputs& inputs
 /// Proves that the run folder can be made and written before anything expensive; leaves nothing
 /// behind.
 void probe_run_folder(const fs::path& folder) {
-  std::error_code error;
-  const bool is_new = !fs::exists(folder, error);
-  fs::create_directories(folder, error);
-  if (error) refuse_run_folder(folder.string(), error.message());
+  std::vector<fs::path> made;
   const fs::path probe = folder / ".probe";
   try {
+    made = make_folders(folder);
     write_file_atomically(probe, "");
   } catch (const Error& failure) {
+    remove_empty_folders(made);
     refuse_run_folder(folder.string(), failure.what());
   }
+  std::error_code error;
   fs::remove(probe, error);
-  if (is_new) fs::remove(folder, error);
+  remove_empty_folders(made);
 }
 
 void write_run_config(const RunConfig& config) {
@@ -410,23 +422,27 @@ TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& opti
 
 DryRunReport dry_run(const RunConfig& config, TrainObserver& observer) {
   set_threads(config.trainer.num_threads);
-  const JobInputs inputs = open_inputs(config);
+  const JobInputs inputs = open_inputs(config, /*look_only=*/true);
   DryRunReport report;
   report.num_rows = inputs.data->source().size();
   report.num_validation_rows = static_cast<std::int64_t>(inputs.validation.size());
+  report.num_bad_validation_rows = static_cast<std::int64_t>(inputs.skipped_validation.size());
+  report.bad_rows = inputs.skipped_validation;
   report.total_steps = count_total_steps(config.trainer, inputs.data->rows_per_epoch());
-  constexpr std::size_t kKeptMessages = 100, kLongest = 4;
+  constexpr std::size_t kKeptMessages = 100;
   const auto size_of = [](const Example& e) {
     std::size_t size = e.tokens.size() + e.question.size();
     for (const TokenIds& document : e.documents) size += document.size();
     return size;
   };
-  std::vector<Example> longest;
+  Example longest;
+  std::string first_bad_row;
   for (std::int64_t i = 0; i < report.num_rows; ++i) {
     try {
       Example example = inputs.data->builder().build(inputs.data->source().row(i), 0,
                                                      static_cast<std::uint64_t>(i));
       report.num_cut_documents += example.num_cut_documents;
+      report.num_cut_questions += example.cut_question ? 1 : 0;
       report.num_cut_answers += example.cut_answer ? 1 : 0;
       report.num_dropped_documents += example.num_dropped_documents;
       report.longest_sequence_tokens = std::max(
@@ -436,26 +452,23 @@ DryRunReport dry_run(const RunConfig& config, TrainObserver& observer) {
         report.longest_document_tokens =
             std::max(report.longest_document_tokens, static_cast<std::int64_t>(document.size()));
       }
-      longest.push_back(std::move(example));
-      std::sort(longest.begin(), longest.end(),
-                [&](const Example& a, const Example& b) { return size_of(a) > size_of(b); });
-      if (longest.size() > kLongest) longest.resize(kLongest);
+      if (size_of(example) > size_of(longest)) longest = std::move(example);
     } catch (const DataError& error) {
-      ++report.num_bad_rows;
+      if (++report.num_bad_rows == 1) first_bad_row = error.what();
       if (report.bad_rows.size() < kKeptMessages) report.bad_rows.emplace_back(error.what());
     }
   }
-  if (longest.empty())
+  if (report.num_bad_rows == report.num_rows)
     throw DataError("every one of the " + std::to_string(report.num_rows) +
-                    " training rows is bad; the first: " + report.bad_rows.front());
+                    " training rows is bad; the first: " + first_bad_row);
   const std::unique_ptr<ClaraModel> model = make_model(config, observer);
   const StageObjective stage = make_objective(config, *model, inputs, nullptr);
   const torch::NoGradGuard no_grad;
-  const MicroBatch batch{&longest.front()};
+  const MicroBatch batch{&longest};
   const MicroBatchContext context{0, 0, 0, config.trainer.seed, false};
   const std::vector<LossTerm> losses = stage.objective->forward(batch, context);
   const std::vector<TermSpec> terms = stage.objective->terms(0);
-  const std::vector<std::int64_t> counts = stage.objective->counts(longest.front(), 0);
+  const std::vector<std::int64_t> counts = stage.objective->counts(longest, 0);
   for (std::size_t i = 0; i < terms.size(); ++i) {
     if (counts[i] > 0)
       report.loss +=

@@ -429,13 +429,33 @@ class RecordsTest(MistakesCase):
     def test_a_dry_run_finds_every_bad_row(self):
         place = self.place("dry")
         place.edit_rows(lambda rows: (rows[4].update(docs=[]), rows[11].update(answers="text")) and rows)
-        outcome = place.train("--dry-run")
-        self.assert_refused(
-            outcome, DATA, "train.jsonl:5: docs: expected", "found an empty list",
-            "train.jsonl:12: answers: expected a list of strings",
-        )  # fmt: skip
-        self.assertRegex(outcome.out, r"bad rows +2\n")
+        place.write("valid.jsonl", [*read_rows("scp", 2), {"docs": []}])
+        place.set(data__validation=["valid.jsonl"])
+        # Whichever row comes first in training, every bad one is found.
+        for seed in range(4):
+            place.set(data__shuffle_seed=seed)
+            outcome = place.train("--dry-run")
+            self.assert_refused(
+                outcome, DATA, "train.jsonl:5: docs: expected", "found an empty list",
+                "train.jsonl:12: answers: expected a list of strings", "valid.jsonl:3: docs",
+            )  # fmt: skip
+            self.assertRegex(outcome.out, r"bad rows +2\n")
+            self.assertRegex(outcome.out, r"bad validation rows +1\n")
+        skipped = place.train("--dry-run", "--on-bad-record", "skip")
+        self.assert_ended(skipped)
+        self.assertRegex(skipped.out, r"bad validation rows +1\n")
         self.assertFalse((place / "run").exists())
+
+    def test_long_questions_are_cut_counted_and_reported(self):
+        place = self.place("cut_question", "joint")
+        place.edit_rows(lambda rows: [{**row, "question": "word " * 200} for row in rows])
+        place.set(trainer__max_steps=1, trainer__rows_per_step=2, trainer__max_sequence_tokens=1024)
+        dry = place.train("--dry-run")
+        self.assert_ended(dry)
+        self.assertRegex(dry.out, r"questions cut +[1-9]")
+        outcome = place.train()
+        self.assert_ended(outcome)
+        self.assert_told(outcome, "2 questions were longer than model.doc_max_tokens")
 
     def test_long_documents_are_cut_counted_and_reported(self):
         place = self.place("cut")

@@ -234,7 +234,7 @@ class EvaluationRefusalTest(EvaluationCase):
 
     def test_the_output_folder(self):
         self.here.write("file", "kept\n")
-        self.refuse(USAGE, ("file/out", "--output"), "--run", "run", "--data", "evaluation.jsonl", "--output", "file/out")
+        self.refuse(DATA, ("file/out", "--output"), "--run", "run", "--data", "evaluation.jsonl", "--output", "file/out")
         self.assert_ended(self.evaluate("--max-rows", 2, "--output", "taken"))
         self.refuse(
             USAGE, ("taken/scores.json", "other settings", "--overwrite"), "--run", "run", "--data",

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace clara {
 
@@ -39,6 +40,13 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 
 /// Whole content of a file. Throws DataError with path and reason.
 std::string read_file(const std::filesystem::path& path);
+
+/// Makes a folder with all above it. Returns those that were not there, the outermost first; a
+/// caller that changes its mind removes them. Throws Error with the path and the system's reason.
+std::vector<std::filesystem::path> make_folders(const std::filesystem::path& folder);
+
+/// Removes folders that make_folders made, innermost first, where they are still empty.
+void remove_empty_folders(const std::vector<std::filesystem::path>& made);
 
 /// fsync of a file or folder. Throws Error.
 void sync_path(const std::filesystem::path& path);

@@ -90,7 +90,7 @@ struct TrainerConfig {
   bool activation_checkpointing = false;
   std::int64_t validate_every_steps =
       50;  ///< and before the first step; 0 = only before it and at the end
-  /// rows of data.validation used in each validation; 0 = all
+  /// rows of data.validation used in each validation, spread over its files; 0 = all
   std::int64_t max_validation_rows = 200;
   std::uint64_t seed = 17;
   std::int32_t num_threads = 0;  ///< 0 = OMP_NUM_THREADS, else all processors
@@ -102,9 +102,8 @@ struct KeepBestConfig {
 };
 
 struct OutputConfig {
-  std::string folder;  ///< the run folder (required)
-  std::int64_t save_every_steps =
-      100;  ///< and before the first step; 0 = only before it and at the end
+  std::string folder;                   ///< the run folder (required)
+  std::int64_t save_every_steps = 100;  ///< and at the end; 0 = only at the end
   std::int32_t keep_last = 3;
   std::optional<KeepBestConfig> keep_best;
 };

@@ -26,7 +26,8 @@ struct Example {
   std::string place;                    ///< "file:line", for messages
   std::int32_t num_cut_documents = 0;   ///< documents longer than doc_max_tokens, cut on the right
   std::int32_t num_dropped_documents = 0;  ///< tune: documents of the row behind the first S
-  bool cut_answer = false;                 ///< the answer was cut by max_sequence_tokens
+  bool cut_question = false;  ///< the question was longer than doc_max_tokens, cut on the right
+  bool cut_answer = false;    ///< the answer was cut by max_sequence_tokens
 
   std::int64_t num_answer_tokens() const {
     return static_cast<std::int64_t>(tokens.size()) - prompt_length;

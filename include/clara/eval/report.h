@@ -27,6 +27,7 @@ struct EvalCounts {
   std::int64_t num_rows = 0;
   std::int64_t num_candidates = 0;         ///< of all rows
   std::int64_t num_cut_documents = 0;      ///< encoded ones that are longer than doc_max_tokens
+  std::int64_t num_cut_questions = 0;      ///< as read by the query reasoner, likewise
   std::int64_t num_shortened_prompts = 0;  ///< rows whose prompt had no room for all its documents
   std::int64_t num_encoded_documents = 0;  ///< each distinct one once, while it is kept
   std::int64_t num_generated_tokens = 0;

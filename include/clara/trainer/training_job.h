@@ -26,14 +26,17 @@ struct DryRunReport {
   std::int64_t num_rows = 0;
   std::int64_t num_validation_rows = 0;
   std::int64_t num_bad_rows = 0;
-  std::vector<std::string> bad_rows;  ///< messages, at most 100
+  std::int64_t num_bad_validation_rows = 0;
+  std::vector<std::string>
+      bad_rows;  ///< messages, of validation rows first, at most 100 of training
   std::int64_t num_cut_documents = 0;
+  std::int64_t num_cut_questions = 0;
   std::int64_t num_cut_answers = 0;
   std::int64_t num_dropped_documents = 0;
   std::int64_t longest_document_tokens = 0;  ///< memory tokens included
   std::int64_t longest_sequence_tokens = 0;
   std::int64_t total_steps = 0;
-  double loss = 0;  ///< of the longest rows, before any update
+  double loss = 0;  ///< of the longest row, before any update
 };
 
 /// Trains. Throws ConfigError, DataError, CheckpointError, NonFiniteError; nothing is written
@@ -41,7 +44,7 @@ struct DryRunReport {
 TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& options,
                                  TrainObserver& observer);
 
-/// Opens everything, tokenises every record, runs one forward pass over the longest rows; writes
+/// Opens everything, tokenises every record, runs one forward pass over the longest row; writes
 /// nothing.
 DryRunReport dry_run(const RunConfig& config, TrainObserver& observer);
 

@@ -25,7 +25,7 @@ TEST(ProgressBar, APipeGetsWholeLinesWithoutControlCharacters) {
   bar.finish();
   EXPECT_EQ(count_lines(out.str()), 3);
   EXPECT_EQ(out.str().find_first_of("\r\x1b"), std::string::npos);
-  EXPECT_NE(out.str().find("rows 2/3  EM 0.5"), std::string::npos) << out.str();
+  EXPECT_NE(out.str().find("rows 2/3  0s left  EM 0.5"), std::string::npos) << out.str();
 }
 
 TEST(ProgressBar, APipeIsToldTheEndEvenWhereTheLinesAreRare) {
@@ -45,6 +45,7 @@ TEST(ProgressBar, ATerminalGetsOneLineThatIsDrawnAgain) {
   std::ostringstream out;
   ProgressSink sink{&out, /*is_terminal=*/true};
   sink.seconds_between_draws = 0;
+  sink.width = 80;
   {
     ProgressBar bar(sink, 2, "rows");
     bar.update(1);
@@ -52,8 +53,28 @@ TEST(ProgressBar, ATerminalGetsOneLineThatIsDrawnAgain) {
   }
   EXPECT_EQ(count_lines(out.str()), 1);
   EXPECT_EQ(count_of('\r', out.str()), 2);
+  EXPECT_NE(out.str().find("[====    ] 1/2"), std::string::npos) << out.str();
+  EXPECT_NE(out.str().find("[========] 2/2"), std::string::npos) << out.str();
+}
+
+TEST(ProgressBar, AnOrdinaryTerminalHasRoomForTheTimeLeftAndForWhatIsFirstInTheSuffix) {
+  std::ostringstream out;
+  ProgressSink sink{&out, /*is_terminal=*/true};
+  sink.width = 80;
+  ProgressBar bar(sink, 100000, "retriever");
+  bar.update(99000, "loss 0.1234  lr 1.25e-05  rows/s 123.4  answer tok/s 1234");
+  EXPECT_NE(out.str().find("s left  loss 0.1234  lr 1.25e-05"), std::string::npos) << out.str();
+  bar.clear();
+}
+
+TEST(ProgressBar, AWideTerminalGetsALongBar) {
+  std::ostringstream out;
+  ProgressSink sink{&out, /*is_terminal=*/true};
+  sink.width = 200;
+  ProgressBar bar(sink, 2, "rows");
+  bar.update(1);
   EXPECT_NE(out.str().find("[============            ] 1/2"), std::string::npos) << out.str();
-  EXPECT_NE(out.str().find("[========================] 2/2"), std::string::npos) << out.str();
+  bar.clear();
 }
 
 TEST(ProgressBar, ALineIsCutToTheTerminalsWidthInCharacters) {

@@ -300,6 +300,11 @@ TEST(ConfigErrors, FieldsThatDoNotFitTogetherAreReportedWhereTheyStand) {
   EXPECT_EQ(error_of_set("joint", {"objective.query_reasoner_init=checkpoint",
                                    "model.init_from=runs/joint/final"}),
             "");
+  EXPECT_EQ(error_of_set("joint", {"data.validation.0.path=v.jsonl",
+                                   "output.keep_best.metric=validation/recal@5"}),
+            "--set output.keep_best.metric: expected one of "
+            "validation/loss, validation/recall@1, validation/recall@3, validation/recall@5, "
+            "validation/num_with_positives, found \"validation/recal@5\"");
   EXPECT_EQ(error_of_set("scp", {"output.keep_best.metric=validation/loss"}),
             "--set output.keep_best.metric: expected data.validation to be given for "
             "validation/loss, found it empty (give validation files, or keep_best: null)");

@@ -75,8 +75,8 @@ const std::map<std::string, std::string>& other_values() {
       {"output.folder", "other/run"},
       {"output.save_every_steps", "0"},
       {"output.keep_last", "1"},
-      {"output.keep_best", "{metric: train/loss}"},
-      {"output.keep_best.metric", "train/other"},
+      {"output.keep_best", "{metric: validation/loss}"},
+      {"output.keep_best.metric", "validation/loss"},
       {"output.keep_best.mode", "min"},
       {"logging.every_steps", "10"},
       {"logging.tensorboard", "false"},
@@ -115,7 +115,7 @@ std::string base_config(Stage stage, const std::string& path) {
   text.replace(text.find("[train.jsonl]"), 13, "[train.jsonl], validation: [v.jsonl]}");
   text.replace(text.find("data:\n  train"), 13, "data: {train");
   if (path.rfind("output.keep_best.", 0) == 0) {
-    text.replace(text.find("runs/a"), 6, "runs/a, keep_best: {metric: train/loss}");
+    text.replace(text.find("runs/a"), 6, "runs/a, keep_best: {metric: validation/latent_gap}");
   }
   if (path == "objective.latent_token_loss.only_steps") {
     text += "objective: {latent_token_loss: {weight: 1, steps: 20}}\n";
@@ -255,7 +255,7 @@ TEST(ConfigTable, EveryMemberOfTheStructsIsReachable) {
     EXPECT_NE(keep_last, fresh.output.keep_last);
     ASSERT_TRUE(keep_best);
     const auto& [metric, mode] = *keep_best;
-    EXPECT_EQ(metric, "train/other");
+    EXPECT_EQ(metric, "validation/loss");
     EXPECT_EQ(mode, "min");
   }
   {

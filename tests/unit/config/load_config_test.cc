@@ -97,8 +97,10 @@ TEST(LoadConfig, KeepBestMayBeNullAndMayBeChangedByMember) {
   const RunConfig config = parse(full_joint_config(), {"output.keep_best.mode=min"});
   EXPECT_EQ(config.output.keep_best->metric, "validation/recall@5");
   EXPECT_EQ(config.output.keep_best->mode, "min");
-  const RunConfig made = parse(minimal_config("joint"), {"output.keep_best.metric=train/loss"});
-  EXPECT_EQ(made.output.keep_best->metric, "train/loss");
+  const RunConfig made =
+      parse(minimal_config("joint"),
+            {"data.validation.0.path=v.jsonl", "output.keep_best.metric=validation/loss"});
+  EXPECT_EQ(made.output.keep_best->metric, "validation/loss");
   EXPECT_EQ(made.output.keep_best->mode, "max");
 }
 

@@ -36,7 +36,7 @@ EvalResult example() {
   result.scores.retrieval.precision = {0.05, 0.15, 0.35};
   result.scores.retrieval.num_questions = 38;
   result.scores.retrieval.num_without_gold = 2;
-  result.counts = {40, 800, 6, 2, 640, 311};
+  result.counts = {40, 800, 6, 1, 2, 640, 311};
   result.times = {12.5, 3.0, 8.0};
   return result;
 }
