@@ -72,8 +72,10 @@ BytePairMerges make_merges(const TokenizerFile& file) {
 // by part, without a change of its ids: no merge makes a token that reaches over such a place.
 bool words_are_independent(const TokenizerFile& file) {
   if (file.is_byte_level || file.ignore_merges) return false;
-  if (!file.vocabulary.contains(std::string(kBlankMark)))
-    return false;  // unknown tokens could fuse
+  // Characters that are left out would bring their neighbours together, and unknown ones could fuse
+  // over a blank mark that is unknown itself.
+  if (file.unknown.id == BytePairMerges::kNoToken) return false;
+  if (!file.vocabulary.contains(std::string(kBlankMark))) return false;
   std::unordered_map<TokenId, std::string_view> contents;
   for (const auto& [token, id] : file.vocabulary) contents.emplace(id, token);
   return std::all_of(file.merges.begin(), file.merges.end(), [&](const Merge& merge) {
