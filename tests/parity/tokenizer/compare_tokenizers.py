@@ -36,6 +36,8 @@ try:
 except ImportError:
     sentencepiece = None
 
+from fetch_mistral_model import fetch_mistral_model  # noqa: E402
+
 NUM_STRINGS = 10000  # of every --folder, every --model and every case of MAIN_CASES; the others get a fifth
 MAIN_CASES = (
     "smollm2 cut", "gpt2", "llama3", "qwen2, flagged tokens", "o200k", "llama2", "metaspace first", "gemma",
@@ -529,6 +531,7 @@ def main():
     parser.add_argument("--folder", type=Path, action="append", default=[], help="with tokenizer.json; may be absent")
     parser.add_argument("--texts", type=Path, action="append", default=[], help="folders of real text")
     parser.add_argument("--model", action="append", default=[], metavar="NAME=FILE", help="SentencePiece models")
+    parser.add_argument("--fetch-mistral", metavar="FOLDER", help="get Mistral's model into this folder and check it")
     parser.add_argument("--only", default="", help="only the cases with this in their name")
     parser.add_argument("--time", action="store_true")
     arguments = parser.parse_args()
@@ -560,6 +563,15 @@ def main():
             tokenizer.save(str(folder / "tokenizer.json"))
             cases.append((name, folder, tokenizer))
         models_given = [(name, Path(file)) for name, file in (model.split("=", 1) for model in arguments.model)]
+        if arguments.fetch_mistral:
+            if not sentencepiece:
+                print("skipped: the Python module sentencepiece is not installed")
+                return 77
+            mistral, reason = fetch_mistral_model(arguments.fetch_mistral)
+            if mistral is None:
+                print(f"skipped: {reason}")
+                return 77
+            models_given.append(("mistral", mistral))
         if sentencepiece:
             trained_model = Path(scratch, "trained.model")
             train_sentencepiece(corpus, trained_model)
