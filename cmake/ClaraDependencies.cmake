@@ -26,6 +26,7 @@ clara_pkg(yaml yaml-cpp libyaml-cpp-dev)
 clara_pkg(pcre2 libpcre2-8 libpcre2-dev)
 clara_pkg(utf8proc libutf8proc libutf8proc-dev)
 clara_pkg(zlib zlib zlib1g-dev)
+clara_pkg(sentencepiece sentencepiece libsentencepiece-dev)
 clara_pkg(xxhash libxxhash libxxhash-dev)
 
 find_package(nlohmann_json 3.11 QUIET)

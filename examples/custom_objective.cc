@@ -150,7 +150,7 @@ int main(int argc, char** argv) try {
   description.lora.alpha = 16;
 
   const clara::TextSide text = clara::open_text_side(argv[1], description.num_memory_tokens);
-  description.chat_format = text.chat_format.name;
+  description.chat_format = text.chat_format.description;
   clara::PromptSettings settings;
   settings.doc_max_tokens = description.doc_max_tokens;
   const clara::PromptBuilder prompts(*text.tokenizer, text.chat_format, text.special_tokens,

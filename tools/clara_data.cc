@@ -1,5 +1,5 @@
-// clara-data: a record as the model sees it, and the difference of two sets of tensors
-// (interface.md "Commands"). Arguments and what is shown; the work is in the library.
+// clara-data: a record as the model sees it, the difference of two sets of tensors, long documents
+// in chunks (interface.md "Commands"). Arguments and what is shown; the work is in the library.
 #include <cstdint>
 #include <filesystem>
 #include <iostream>
@@ -15,7 +15,9 @@
 #include "clara/analysis/inspect_record.h"
 #include "clara/common/error.h"
 #include "clara/common/version.h"
+#include "clara/data/chunk_records.h"
 #include "clara/data/row_source.h"
+#include "clara/tokenizer/tokenizer.h"
 
 namespace {
 
@@ -39,6 +41,12 @@ struct DiffArguments {
   bool tensors_only = false;
   bool all = false;
   std::size_t max_rows = 50;
+};
+
+struct ChunkArguments {
+  std::string data, tokenizer, output;
+  clara::ChunkSettings settings;
+  std::string on_bad_record = "stop";
 };
 
 bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
@@ -89,12 +97,37 @@ int diff(const DiffArguments& arguments) {
   return report.is_equal() ? clara::tools::kExitOk : kExitDifferent;
 }
 
+int chunk(const ChunkArguments& arguments) {
+  const auto tokenizer = clara::load_tokenizer(arguments.tokenizer);
+  const clara::ChunkReport report =
+      clara::chunk_record_file(arguments.data, arguments.output, *tokenizer, arguments.settings,
+                               arguments.on_bad_record == "skip");
+  std::cout << arguments.output << ": " << report.num_rows << " rows, " << report.num_documents
+            << " documents became " << report.num_chunks << " (" << report.num_split_documents
+            << " were split)\n";
+  if (report.num_scp_rows > 0) {
+    std::cerr << report.num_scp_rows << " scp rows have a document of more than "
+              << arguments.settings.max_tokens
+              << " tokens and stayed as they are: their questions are about all of it\n";
+  }
+  if (report.num_crowded_rows > 0) {
+    std::cerr << report.num_crowded_rows << " rows have more than " << clara::kMaxDocuments
+              << " documents now, which training refuses: raise --max-tokens or lower --overlap\n";
+  }
+  if (!report.bad_rows.empty()) {
+    std::cerr << report.bad_rows.size() << " bad rows were left out (--on-bad-record skip):\n";
+    for (const std::string& message : report.bad_rows) std::cerr << "  " << message << "\n";
+  }
+  return clara::tools::kExitOk;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   clara::tools::keep_heap_memory();
-  CLI::App app{"Look at records as the model sees them, and compare sets of tensors.",
-               "clara-data"};
+  CLI::App app{
+      "Look at records as the model sees them, compare sets of tensors, split long documents.",
+      "clara-data"};
   app.set_version_flag("--version", std::string("clara-data ") + clara::kVersion);
   app.require_subcommand(1);
 
@@ -153,6 +186,34 @@ int main(int argc, char** argv) {
   diff_command->add_option("--max-rows", differing.max_rows, "tensors listed; 0 = all")
       ->capture_default_str();
 
-  return clara::tools::run_main(
-      app, argc, argv, [&] { return *inspect_command ? inspect(inspecting) : diff(differing); });
+  ChunkArguments chunking;
+  CLI::App* chunk_command = app.add_subcommand(
+      "chunk",
+      "split the long documents of tune, joint and evaluation records into several; pos_index then "
+      "names every chunk of a relevant document");
+  chunk_command->add_option("--data", chunking.data, "records: .jsonl, .jsonl.gz or .json")
+      ->required();
+  chunk_command
+      ->add_option("--tokenizer", chunking.tokenizer, "folder with the tokenizer of the base model")
+      ->required();
+  chunk_command->add_option("--output", chunking.output, "the .jsonl file to write")->required();
+  chunk_command
+      ->add_option("--max-tokens", chunking.settings.max_tokens,
+                   "of a chunk; model.doc_max_tokens of the training config")
+      ->capture_default_str();
+  chunk_command
+      ->add_option("--overlap", chunking.settings.overlap_tokens,
+                   "tokens of one chunk that the next repeats, at most")
+      ->capture_default_str();
+  chunk_command->add_flag("--title-line", chunking.settings.repeat_title,
+                          "the first line of a document is a title: put it before every chunk");
+  chunk_command
+      ->add_option("--on-bad-record", chunking.on_bad_record, "stop, or skip: leave out and list")
+      ->check(CLI::IsMember({"stop", "skip"}))
+      ->capture_default_str();
+
+  return clara::tools::run_main(app, argc, argv, [&] {
+    if (*chunk_command) return chunk(chunking);
+    return *inspect_command ? inspect(inspecting) : diff(differing);
+  });
 }

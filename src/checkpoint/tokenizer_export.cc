@@ -1,5 +1,9 @@
-// Edits tokenizer.json and tokenizer_config.json; copies the rest.
+// Edits tokenizer.json or, beside a tokenizer.model, tokenizer_config.json; copies the rest.
 #include "clara/checkpoint/tokenizer_export.h"
+
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -16,35 +20,82 @@ Json added_token(TokenId id, const std::string& content) {
           {"rstrip", false}, {"normalized", false}, {"special", true}};
 }
 
+// The tokens that an export adds, by id: first those that fill the ids up to the embedding's rows.
+std::vector<std::pair<TokenId, std::string>> tokens_to_add(const Tokenizer& tokenizer,
+                                                           const SpecialTokens& added) {
+  std::vector<std::pair<TokenId, std::string>> tokens;
+  for (TokenId id = tokenizer.size(); id < added.base_vocab_rows; ++id) {
+    tokens.emplace_back(id, "<|clara_unused_" + std::to_string(id - tokenizer.size()) + "|>");
+  }
+  for (TokenId id = added.first_memory(); id < added.total_rows(); ++id) {
+    tokens.emplace_back(id, added.name(id));
+  }
+  return tokens;
+}
+
+Json read_object(const std::filesystem::path& path) {
+  Json json = Json::parse(read_file(path), nullptr, false);
+  if (!json.is_object()) throw DataError(path.string() + ": expected a JSON object");
+  return json;
+}
+
+Json without_id(Json entry) {
+  entry.erase("id");
+  return entry;
+}
+
+// "added_tokens_decoder" of a folder that has only tokenizer.model: what tokenizer_config.json
+// says, else what added_tokens.json and the special tokens are.
+Json added_tokens_decoder(const std::filesystem::path& base_folder, const Json& config,
+                          const Tokenizer& tokenizer) {
+  if (config.contains("added_tokens_decoder") && config["added_tokens_decoder"].is_object()) {
+    return config["added_tokens_decoder"];
+  }
+  Json decoder = Json::object();
+  const auto put = [&](TokenId id) {
+    Json entry = without_id(added_token(id, tokenizer.id_to_token(id)));
+    entry["special"] = tokenizer.is_special(id);
+    entry["lstrip"] = tokenizer.absorbs(id).before;
+    entry["rstrip"] = tokenizer.absorbs(id).after;
+    decoder[std::to_string(id)] = std::move(entry);
+  };
+  for (TokenId id = 0; id < tokenizer.size(); ++id) {
+    if (tokenizer.is_special(id)) put(id);
+  }
+  const std::filesystem::path beside = base_folder / "added_tokens.json";
+  if (std::filesystem::exists(beside)) {
+    const Json tokens = read_object(beside);
+    for (const auto& [content, id] : tokens.items()) put(id.get<TokenId>());
+  }
+  return decoder;
+}
+
 }  // namespace
 
 void export_tokenizer(const std::filesystem::path& base_folder, const std::filesystem::path& folder,
                       const Tokenizer& tokenizer, const SpecialTokens& added) {
-  Json tokenizer_json = Json::parse(read_file(base_folder / "tokenizer.json"), nullptr, false);
-  if (!tokenizer_json.is_object())
-    throw DataError((base_folder / "tokenizer.json").string() + ": expected a JSON object");
-  Json& list = tokenizer_json["added_tokens"];
-  if (!list.is_array()) list = Json::array();
-  Json decoder = Json::object();
-  const auto append = [&](TokenId id, const std::string& content) {
-    list.push_back(added_token(id, content));
-    Json entry = added_token(id, content);
-    entry.erase("id");
-    decoder[std::to_string(id)] = entry;
-  };
-  for (TokenId id = tokenizer.size(); id < added.base_vocab_rows; ++id) {
-    append(id, "<|clara_unused_" + std::to_string(id - tokenizer.size()) + "|>");
-  }
-  for (TokenId id = added.first_memory(); id < added.total_rows(); ++id) append(id, added.name(id));
-  write_file_atomically(folder / "tokenizer.json", tokenizer_json.dump());
-
+  const auto tokens = tokens_to_add(tokenizer, added);
+  const bool has_json = std::filesystem::exists(base_folder / "tokenizer.json");
   const std::filesystem::path config_path = base_folder / "tokenizer_config.json";
-  if (std::filesystem::exists(config_path)) {
-    Json config = Json::parse(read_file(config_path), nullptr, false);
-    if (!config.is_object()) throw DataError(config_path.string() + ": expected a JSON object");
-    if (config.contains("added_tokens_decoder") && config["added_tokens_decoder"].is_object()) {
-      for (const auto& [id, entry] : decoder.items()) config["added_tokens_decoder"][id] = entry;
+  const bool has_config = std::filesystem::exists(config_path);
+  Json config = has_config ? read_object(config_path)
+                           : Json{{"tokenizer_class", "LlamaTokenizer"}, {"legacy", true}};
+  if (has_json) {
+    Json tokenizer_json = read_object(base_folder / "tokenizer.json");
+    Json& list = tokenizer_json["added_tokens"];
+    if (!list.is_array()) list = Json::array();
+    for (const auto& [id, content] : tokens) list.push_back(added_token(id, content));
+    write_file_atomically(folder / "tokenizer.json", tokenizer_json.dump());
+  } else {
+    write_file_atomically(folder / "tokenizer.model", read_file(base_folder / "tokenizer.model"));
+    config["added_tokens_decoder"] = added_tokens_decoder(base_folder, config, tokenizer);
+  }
+  if (config.contains("added_tokens_decoder") && config["added_tokens_decoder"].is_object()) {
+    for (const auto& [id, content] : tokens) {
+      config["added_tokens_decoder"][std::to_string(id)] = without_id(added_token(id, content));
     }
+  }
+  if (has_config || !has_json) {
     write_file_atomically(folder / "tokenizer_config.json", config.dump(2) + "\n");
   }
   for (const char* name : {"special_tokens_map.json", "chat_template.jinja"}) {

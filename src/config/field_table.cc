@@ -100,7 +100,8 @@ const std::vector<Field<RunConfig>>& run_config_fields() {
        {.doc = "Where the model runs; auto = cuda where there is one.",
         .choices = choice_names(Device{})}},
       {CLARA_FIELD(RunConfig, model.chat_format),
-       {.doc = "Name of a chat format; empty = recognised from the tokenizer's own template."}},
+       {.doc = "Name of a chat format, or a .json file that describes one; empty = recognised from "
+               "the tokenizer's own template."}},
 
       {CLARA_FIELD(RunConfig, data.train),
        {.doc = "Training files (.jsonl, .jsonl.gz, .json arrays).", .required = true}},

@@ -172,7 +172,8 @@ TokenIds PromptBuilder::encode_with_slots(const std::vector<ChatSegment>& segmen
   TokenIds ids;
   std::vector<ChatSegment> run;
   const auto encode_run = [&] {
-    const TokenIds run_ids = encode_segments(tokenizer_, run);
+    const TokenIds run_ids =
+        encode_segments(tokenizer_, run, ids.empty() ? TextPlace::kStart : TextPlace::kAfterTokens);
     ids.insert(ids.end(), run_ids.begin(), run_ids.end());
     run.clear();
   };

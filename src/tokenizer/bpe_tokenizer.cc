@@ -1,16 +1,20 @@
-// The byte-level BPE tokenizer: added tokens, normalization, cutting into words, merging.
+// The BPE tokenizer: added tokens, normalization, cutting into words, merging.
 #include "clara/tokenizer/bpe_tokenizer.h"
 
 #include <algorithm>
 #include <mutex>
+#include <unordered_map>
 #include <utility>
 
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/byte_pair_merges.h"
 #include "tokenizer/pre_tokenizer.h"
+#include "tokenizer/text_normalizer.h"
+#include "tokenizer/tokenizer_config.h"
 #include "tokenizer/tokenizer_json.h"
 #include "tokenizer/unicode_text.h"
+#include "tokenizer/vocabulary_tokenizer.h"
 
 #include "clara/common/error.h"
 #include "clara/common/text.h"
@@ -18,73 +22,104 @@
 namespace clara {
 namespace {
 
-// A token that is in the vocabulary, added, or both.
-struct Token {
-  std::string content;
-  std::string bytes;  ///< what it decodes to
-  bool exists = false;
-  bool special = false;
-  AbsorbedSpace absorbs;
-};
+// What SentencePiece writes for a blank.
+constexpr std::string_view kBlankMark = "\u2581";
 
-BytePairMerges make_merges(const TokenizerFile& file) {
-  BytePairMerges::ByteIds ids;
+BytePairMerges::SymbolIds symbol_ids(const TokenizerFile& file) {
   auto id_of = [&](const std::string& token) {
     auto it = file.vocabulary.find(token);
     return it == file.vocabulary.end() ? BytePairMerges::kNoToken : it->second;
   };
-  for (std::size_t byte = 0; byte < 256; ++byte) {
-    const std::string& character = byte_character(static_cast<std::uint8_t>(byte));
-    ids.inner[byte] = id_of(file.word_prefix + character);
-    ids.first[byte] = id_of(character);
-    ids.last[byte] = id_of(file.word_prefix + character + file.word_suffix);
-    ids.only[byte] = id_of(character + file.word_suffix);
+  if (file.is_byte_level) {
+    BytePairMerges::ByteIds ids;
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+      const std::string& character = byte_character(static_cast<std::uint8_t>(byte));
+      ids.inner[byte] = id_of(file.word_prefix + character);
+      ids.first[byte] = id_of(character);
+      ids.last[byte] = id_of(file.word_prefix + character + file.word_suffix);
+      ids.only[byte] = id_of(character + file.word_suffix);
+    }
+    return ids;
   }
+  BytePairMerges::CharacterIds ids;
+  for (const auto& [token, id] : file.vocabulary) {
+    if (token.empty()) continue;
+    const Scalar c = first_scalar(token);
+    if (c.size == token.size()) ids.characters.emplace(c.value, id);
+  }
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    ids.bytes[byte] = file.byte_fallback ? id_of(byte_token(static_cast<std::uint8_t>(byte)))
+                                         : BytePairMerges::kNoToken;
+  }
+  return ids;
+}
+
+BytePairMerges make_merges(const TokenizerFile& file) {
   std::unordered_map<std::string, TokenId> whole_words;
   if (file.ignore_merges) {
     for (const auto& [token, id] : file.vocabulary) {
-      if (auto bytes = bytes_of_token(token)) whole_words.emplace(std::move(*bytes), id);
+      if (!file.is_byte_level) {
+        whole_words.emplace(token, id);
+      } else if (auto bytes = bytes_of_token(token)) {
+        whole_words.emplace(std::move(*bytes), id);
+      }
     }
   }
-  return {ids, file.unknown, file.merges, std::move(whole_words)};
+  return {symbol_ids(file), file.unknown, file.merges, std::move(whole_words)};
+}
+
+// Whether text may be cut before every blank mark that follows another character, and merged part
+// by part, without a change of its ids: no merge makes a token that reaches over such a place.
+bool words_are_independent(const TokenizerFile& file) {
+  if (file.is_byte_level || file.ignore_merges) return false;
+  // Characters that are left out would bring their neighbours together, and unknown ones could fuse
+  // over a blank mark that is unknown itself.
+  if (file.unknown.id == BytePairMerges::kNoToken) return false;
+  if (!file.vocabulary.contains(std::string(kBlankMark))) return false;
+  std::unordered_map<TokenId, std::string_view> contents;
+  for (const auto& [token, id] : file.vocabulary) contents.emplace(id, token);
+  return std::all_of(file.merges.begin(), file.merges.end(), [&](const Merge& merge) {
+    const std::string_view token = contents.at(merge.merged);
+    std::size_t end = 0;  // of the blank marks that open the token
+    while (token.substr(end).starts_with(kBlankMark)) end += kBlankMark.size();
+    return token.find(kBlankMark, end) == std::string_view::npos;
+  });
 }
 
 // The added tokens sought in text as given (false) or in normalized text (true); special ones
 // first, as Hugging Face orders them, which decides between equal spellings.
-AddedTokenFinder make_finder(const TokenizerFile& file, bool normalized) {
+AddedTokenFinder make_finder(const TokenizerFile& file, const TextNormalizer& normalizer,
+                             bool normalized) {
+  MatchMemory memory;
   std::vector<AddedToken> tokens;
   std::vector<std::string> spellings;
   for (bool special : {true, false}) {
     for (const AddedToken& token : file.added_tokens) {
       if (token.special != special || token.normalized != normalized) continue;
       tokens.push_back(token);
-      spellings.push_back(normalized && file.normalize_nfc ? normalize_nfc(token.content)
-                                                           : token.content);
+      spellings.push_back(normalized ? normalizer.apply(token.content, memory) : token.content);
     }
   }
   return {std::move(tokens), spellings};
 }
 
-class BpeTokenizer : public Tokenizer {
+class BpeTokenizer : public VocabularyTokenizer {
  public:
   BpeTokenizer(TokenizerFile file, const std::filesystem::path& folder)
-      : as_given_(make_finder(file, false)),
-        in_normalized_(make_finder(file, true)),
-        normalize_(file.normalize_nfc),
+      : VocabularyTokenizer(std::move(file.decode_steps)),
+        normalizer_(std::move(file.normalize_steps)),
+        as_given_(make_finder(file, normalizer_, false)),
+        in_normalized_(make_finder(file, normalizer_, true)),
         merges_(make_merges(file)),
+        words_are_independent_(words_are_independent(file)),
         cutter_(std::move(file.cut_steps)) {
     for (const auto& [content, id] : file.vocabulary) add_token(content, id);
-    for (const AddedToken& added : file.added_tokens) {
-      add_token(added.content, added.id);
-      Token& token = tokens_[static_cast<std::size_t>(added.id)];
-      token.special = added.special;
-      token.absorbs = {added.lstrip, added.rstrip};
-    }
-    bos_id_ = named_token(folder, "bos_token");
-    eos_id_ = named_token(folder, "eos_token");
+    for (const AddedToken& added : file.added_tokens) add_token(added);
+    set_bos_and_eos(folder, read_named_token(folder, "bos_token").value_or(""),
+                    read_named_token(folder, "eos_token").value_or(""));
   }
 
-  TokenIds encode(std::string_view text, SpecialTokenText special) const override {
+  TokenIds encode(std::string_view text, SpecialTokenText special, TextPlace place) const override {
     if (auto offset = find_invalid_utf8(text)) {
       throw DataError("expected UTF-8 text, found an invalid byte at offset " +
                       std::to_string(*offset) + " of " + std::to_string(text.size()));
@@ -96,46 +131,13 @@ class BpeTokenizer : public Tokenizer {
     for (const auto& piece : memory->pieces) {
       if (piece.id >= 0) {
         ids.push_back(piece.id);
-      } else {
-        encode_normalizable(slice(text, piece.range), special, *memory, ids);
+        continue;
       }
+      const bool at_start = place == TextPlace::kStart && piece.range.begin == 0;
+      encode_normalizable(slice(text, piece.range), at_start, special, *memory, ids);
     }
     return ids;
   }
-
-  std::string decode(const TokenIds& ids, bool skip_special) const override {
-    std::string bytes;
-    for (TokenId id : ids) {
-      const Token* token = find_token(id);
-      if (token && !(skip_special && token->special)) bytes += token->bytes;
-    }
-    return utf8_or_replacement(bytes);
-  }
-
-  TokenId size() const override { return static_cast<TokenId>(tokens_.size()); }
-
-  std::optional<TokenId> token_to_id(std::string_view token) const override {
-    auto it = ids_.find(std::string(token));
-    return it == ids_.end() ? std::nullopt : std::optional(it->second);
-  }
-
-  std::string id_to_token(TokenId id) const override {
-    const Token* token = find_token(id);
-    return token ? token->content : std::string();
-  }
-
-  bool is_special(TokenId id) const override {
-    const Token* token = find_token(id);
-    return token && token->special;
-  }
-
-  AbsorbedSpace absorbs(TokenId id) const override {
-    const Token* token = find_token(id);
-    return token ? token->absorbs : AbsorbedSpace{};
-  }
-
-  std::optional<TokenId> bos_id() const override { return bos_id_; }
-  std::optional<TokenId> eos_id() const override { return eos_id_; }
 
  private:
   // Scratch of one call of encode.
@@ -178,43 +180,15 @@ class BpeTokenizer : public Tokenizer {
     return text.substr(range.begin, range.end - range.begin);
   }
 
-  void add_token(const std::string& content, TokenId id) {
-    const auto index = static_cast<std::size_t>(id);
-    if (index >= tokens_.size()) tokens_.resize(index + 1);
-    tokens_[index].content = content;
-    tokens_[index].bytes = bytes_of_token(content).value_or(content);
-    tokens_[index].exists = true;
-    ids_[content] = id;
-  }
-
-  const Token* find_token(TokenId id) const {
-    if (id < 0 || id >= size()) return nullptr;
-    const Token& token = tokens_[static_cast<std::size_t>(id)];
-    return token.exists ? &token : nullptr;
-  }
-
-  std::optional<TokenId> named_token(const std::filesystem::path& folder,
-                                     const std::string& name) const {
-    const std::string token = read_named_token(folder, name);
-    if (token.empty()) return std::nullopt;
-    const auto id = token_to_id(token);
-    if (!id) {
-      throw DataError(folder.string() + ": " + name + " of tokenizer_config.json or " +
-                      "special_tokens_map.json is \"" + token +
-                      "\", which tokenizer.json does not have");
-    }
-    return id;
-  }
-
-  void encode_normalizable(std::string_view text, SpecialTokenText special, Memory& memory,
-                           TokenIds& ids) const {
+  void encode_normalizable(std::string_view text, bool at_start, SpecialTokenText special,
+                           Memory& memory, TokenIds& ids) const {
     std::string normalized;
-    if (normalize_) {
-      normalized = normalize_nfc(text);
+    if (!normalizer_.empty()) {
+      normalized = normalizer_.apply(text, memory.cutting.matching);
       text = normalized;
     }
     if (in_normalized_.empty()) {
-      encode_words(text, memory, ids);
+      encode_words(text, at_start, memory, ids);
       return;
     }
     in_normalized_.split(text, special, memory.normalized_pieces);
@@ -222,25 +196,39 @@ class BpeTokenizer : public Tokenizer {
       if (piece.id >= 0) {
         ids.push_back(piece.id);
       } else {
-        encode_words(slice(text, piece.range), memory, ids);
+        encode_words(slice(text, piece.range), at_start && piece.range.begin == 0, memory, ids);
       }
     }
   }
 
-  void encode_words(std::string_view text, Memory& memory, TokenIds& ids) const {
-    cutter_.cut(text, memory.cutting,
-                [&](std::string_view word) { merges_.encode(word, memory.merging, ids); });
+  void encode_words(std::string_view text, bool at_start, Memory& memory, TokenIds& ids) const {
+    cutter_.cut(text, at_start, memory.cutting, [&](std::string_view word) {
+      if (words_are_independent_) {
+        encode_parts(word, memory, ids);
+      } else {
+        merges_.encode(word, memory.merging, ids);
+      }
+    });
   }
 
+  // Merges part by part, each beginning with the blank marks before a word: much shorter than the
+  // whole, and most of them in the cache of words.
+  void encode_parts(std::string_view word, Memory& memory, TokenIds& ids) const {
+    while (!word.empty()) {
+      std::size_t end = 0;
+      while (word.substr(end).starts_with(kBlankMark)) end += kBlankMark.size();
+      end = std::min(word.find(kBlankMark, end), word.size());
+      merges_.encode(word.substr(0, end), memory.merging, ids);
+      word.remove_prefix(end);
+    }
+  }
+
+  TextNormalizer normalizer_;
   AddedTokenFinder as_given_;
   AddedTokenFinder in_normalized_;
-  bool normalize_;
   BytePairMerges merges_;
+  bool words_are_independent_;
   PreTokenizer cutter_;
-  std::vector<Token> tokens_;  // by id
-  std::unordered_map<std::string, TokenId> ids_;
-  std::optional<TokenId> bos_id_;
-  std::optional<TokenId> eos_id_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Memory>> free_;
 };

@@ -1,4 +1,4 @@
-// The table between bytes and their characters.
+// The table between bytes and their characters; byte tokens.
 #include "tokenizer/byte_alphabet.h"
 
 #include <array>
@@ -45,6 +45,11 @@ std::optional<std::string> bytes_of_token(std::string_view token) {
     token.remove_prefix(c.size);
   }
   return bytes;
+}
+
+std::string byte_token(std::uint8_t byte) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  return std::string("<0x") + kDigits[byte >> 4] + kDigits[byte & 0xF] + '>';
 }
 
 }  // namespace clara

@@ -1,5 +1,5 @@
-// The byte-level alphabet of GPT-2: every byte as one visible character, so that a vocabulary is
-// text.
+// How vocabularies spell single bytes: the byte-level alphabet of GPT-2 (every byte as one visible
+// character), and the byte tokens of SentencePiece.
 #pragma once
 
 #include <cstdint>
@@ -14,5 +14,8 @@ const std::string& byte_character(std::uint8_t byte);
 
 /// The bytes that `token` (UTF-8) spells; nothing if it holds a character outside the alphabet.
 std::optional<std::string> bytes_of_token(std::string_view token);
+
+/// The token of a byte in vocabularies with byte fallback: "<0x0A>".
+std::string byte_token(std::uint8_t byte);
 
 }  // namespace clara

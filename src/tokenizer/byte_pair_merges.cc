@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
+
+#include "tokenizer/unicode_text.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -27,10 +30,10 @@ std::size_t BytePairMerges::slot_of(std::uint64_t pair) const {
   return static_cast<std::size_t>((pair * 0x9E3779B97F4A7C15ULL) >> shift_);
 }
 
-BytePairMerges::BytePairMerges(const ByteIds& byte_ids, Unknown unknown,
+BytePairMerges::BytePairMerges(SymbolIds symbol_ids, Unknown unknown,
                                const std::vector<Merge>& merges,
                                std::unordered_map<std::string, TokenId> whole_words)
-    : byte_ids_(byte_ids), unknown_(unknown), whole_words_(std::move(whole_words)) {
+    : symbol_ids_(std::move(symbol_ids)), unknown_(unknown), whole_words_(std::move(whole_words)) {
   table_.resize(std::bit_ceil(2 * merges.size() + 2));
   shift_ = 64 - std::countr_zero(table_.size());
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
@@ -89,14 +92,21 @@ void BytePairMerges::merge_word(std::string_view word, MergeMemory& memory, Toke
   }
   std::vector<TokenId>& symbols = memory.ids_;
   symbols.clear();
+  std::visit([&](const auto& symbol_ids) { find_symbols(word, symbol_ids, symbols); }, symbol_ids_);
+  if (symbols.size() > 1) symbols.size() <= kShortWord ? merge_short(memory) : merge_long(memory);
+  ids.insert(ids.end(), symbols.begin(), symbols.end());
+}
+
+void BytePairMerges::find_symbols(std::string_view word, const ByteIds& byte_ids,
+                                  std::vector<TokenId>& symbols) const {
   bool after_unknown = false;
   for (std::size_t i = 0; i < word.size(); ++i) {
     const bool is_first = i == 0;
     const bool is_last = i + 1 == word.size();
-    const auto& table = is_first && is_last ? byte_ids_.only
-                        : is_first          ? byte_ids_.first
-                        : is_last           ? byte_ids_.last
-                                            : byte_ids_.inner;
+    const auto& table = is_first && is_last ? byte_ids.only
+                        : is_first          ? byte_ids.first
+                        : is_last           ? byte_ids.last
+                                            : byte_ids.inner;
     TokenId id = table[static_cast<unsigned char>(word[i])];
     const bool is_unknown = id == kNoToken;
     if (is_unknown) id = unknown_.id;
@@ -104,8 +114,40 @@ void BytePairMerges::merge_word(std::string_view word, MergeMemory& memory, Toke
     if (id != kNoToken && !is_fused) symbols.push_back(id);
     after_unknown = is_unknown;
   }
-  if (symbols.size() > 1) symbols.size() <= kShortWord ? merge_short(memory) : merge_long(memory);
-  ids.insert(ids.end(), symbols.begin(), symbols.end());
+}
+
+void BytePairMerges::find_symbols(std::string_view word, const CharacterIds& character_ids,
+                                  std::vector<TokenId>& symbols) const {
+  // An unknown token is put out at the next character that the vocabulary has; byte tokens pass it
+  // by. That is what the reference does.
+  bool unknown_waits = false;
+  const auto put_unknown = [&] {
+    if (unknown_waits) symbols.push_back(unknown_.id);
+    unknown_waits = false;
+  };
+  for (std::size_t i = 0; i < word.size();) {
+    const Scalar c = first_scalar(word.substr(i));
+    const std::string_view bytes = word.substr(i, c.size);
+    i += c.size;
+    const auto found = character_ids.characters.find(c.value);
+    if (found != character_ids.characters.end()) {
+      put_unknown();
+      symbols.push_back(found->second);
+      continue;
+    }
+    const auto id_of = [&](char byte) {
+      return character_ids.bytes[static_cast<unsigned char>(byte)];
+    };
+    if (std::none_of(bytes.begin(), bytes.end(),
+                     [&](char byte) { return id_of(byte) == kNoToken; })) {
+      for (char byte : bytes) symbols.push_back(id_of(byte));
+      continue;
+    }
+    if (unknown_.id == kNoToken) continue;
+    if (!unknown_.fuse) put_unknown();
+    unknown_waits = true;
+  }
+  put_unknown();
 }
 
 void BytePairMerges::merge_short(MergeMemory& memory) const {

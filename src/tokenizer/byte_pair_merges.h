@@ -1,4 +1,4 @@
-// Byte-pair merging of one word: from bytes to the ids of a byte-level BPE vocabulary.
+// Byte-pair merging of one word: from bytes or characters to the ids of a BPE vocabulary.
 #pragma once
 
 #include <array>
@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "clara/tokenizer/tokenizer.h"
@@ -65,18 +66,27 @@ class BytePairMerges {
     std::array<TokenId, 256> last{};
     std::array<TokenId, 256> only{};
   };
+  /// Ids of single characters, of a vocabulary that is not byte-level.
+  struct CharacterIds {
+    std::unordered_map<char32_t, TokenId> characters;
+    /// Tokens of bytes, for the bytes of characters that the vocabulary lacks ("byte_fallback").
+    /// Used for a character only if each of its bytes has one.
+    std::array<TokenId, 256> bytes{};
+  };
+  using SymbolIds = std::variant<ByteIds, CharacterIds>;
   struct Unknown {
-    TokenId id =
-        kNoToken;       ///< for a byte that the vocabulary lacks; kNoToken: the byte is left out
-    bool fuse = false;  ///< one for a run of such bytes
+    /// For a byte or character that the vocabulary lacks; kNoToken: it is left out.
+    TokenId id = kNoToken;
+    bool fuse = false;  ///< one for a run of them
   };
 
   /// `merges` in order of rank; of equal pairs the last counts. `whole_words` are words (as bytes)
   /// that become their id without merging ("ignore_merges").
-  BytePairMerges(const ByteIds& byte_ids, Unknown unknown, const std::vector<Merge>& merges,
+  BytePairMerges(SymbolIds symbol_ids, Unknown unknown, const std::vector<Merge>& merges,
                  std::unordered_map<std::string, TokenId> whole_words);
 
-  /// Appends the ids of `word` (not empty). Time grows with n log n of its bytes at most.
+  /// Appends the ids of `word` (not empty; with CharacterIds valid UTF-8). Time grows with n log n
+  /// of its bytes at most.
   void encode(std::string_view word, MergeMemory& memory, TokenIds& ids) const;
 
  private:
@@ -93,11 +103,16 @@ class BytePairMerges {
   std::uint32_t rank_of(TokenId left, TokenId right) const;
 
   void merge_word(std::string_view word, MergeMemory& memory, TokenIds& ids) const;
+  // Replace `symbols` by the symbols of a word before any merge.
+  void find_symbols(std::string_view word, const ByteIds& byte_ids,
+                    std::vector<TokenId>& symbols) const;
+  void find_symbols(std::string_view word, const CharacterIds& character_ids,
+                    std::vector<TokenId>& symbols) const;
   void merge_short(MergeMemory& memory) const;
   void merge_long(MergeMemory& memory) const;
   void push_candidate(MergeMemory& memory, std::int32_t position) const;
 
-  ByteIds byte_ids_;
+  SymbolIds symbol_ids_;
   Unknown unknown_;
   std::vector<Entry> table_;  // open addressing, a power of two of entries
   int shift_ = 0;

@@ -1,4 +1,5 @@
-// The known chat formats as a table, how templates are recognised as one of them, and rendering.
+// The known chat formats as a table, formats that a user describes, how templates are recognised as
+// a known one, and rendering.
 #include "clara/tokenizer/chat_format.h"
 
 #include <algorithm>
@@ -18,18 +19,24 @@ namespace {
 using Kind = ChatSegment::Kind;
 
 constexpr std::string_view kEos = "{eos}";
+constexpr std::size_t kMaxControl = 8;
+
+constexpr TurnTrim kBoth = TurnTrim::kBoth;
 
 // A format as text. Words of `control` in it are control tokens, {eos} is the tokenizer's EOS.
 struct FormatText {
   std::string_view name;
   bool system_role = true;
-  bool trim_turns = false;
-  bool prints_bos = false;  ///< unless the template at hand says otherwise
+  TurnTrim trim_system = TurnTrim::kNone;
+  TurnTrim trim_user = TurnTrim::kNone;
+  TurnTrim trim_answer = TurnTrim::kNone;
+  bool always_trims = false;  ///< whatever else the template at hand says
+  bool prints_bos = false;    ///< unless the template at hand says otherwise
   std::string_view system_before = {}, system_after = {};
   std::string_view user_before = {}, user_after = {};
   std::string_view generation_prompt = {};
   std::string_view assistant_before = {}, assistant_after = {};
-  std::array<std::string_view, 4> control = {};  ///< must be special tokens
+  std::array<std::string_view, kMaxControl> control = {};  ///< must be special tokens
   /// Control tokens of some tokenizers and plain text to others.
   std::array<std::string_view, 2> optional_control = {};
 };
@@ -58,7 +65,9 @@ constexpr FormatText kFormats[] = {
      .control = {"<|im_start|>", "<|im_end|>"},
      .optional_control = {"<think>", "</think>"}},
     {.name = "llama3",
-     .trim_turns = true,
+     .trim_system = kBoth,
+     .trim_user = kBoth,
+     .trim_answer = kBoth,
      .prints_bos = true,
      .system_before = "<|start_header_id|>system<|end_header_id|>\n\n",
      .system_after = "<|eot_id|>",
@@ -69,7 +78,9 @@ constexpr FormatText kFormats[] = {
      .assistant_after = "<|eot_id|>",
      .control = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}},
     {.name = "llama3_dated",
-     .trim_turns = true,
+     .trim_system = kBoth,
+     .trim_user = kBoth,
+     .trim_answer = kBoth,
      .prints_bos = true,
      .system_before =
          "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December "
@@ -81,6 +92,16 @@ constexpr FormatText kFormats[] = {
      .assistant_before = "<|start_header_id|>assistant<|end_header_id|>\n\n",
      .assistant_after = "<|eot_id|>",
      .control = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}},
+    {.name = "llama2",  // the template strips system and user turn together
+     .trim_user = TurnTrim::kRight,
+     .trim_answer = kBoth,
+     .always_trims = true,
+     .prints_bos = true,
+     .system_before = "[INST] <<SYS>>\n",
+     .system_after = "\n<</SYS>>\n\n",
+     .user_after = " [/INST]",
+     .assistant_before = " ",
+     .assistant_after = " {eos}"},
     {.name = "mistral_inst",
      .system_role = false,
      .prints_bos = true,
@@ -131,6 +152,30 @@ constexpr FormatText kFormats[] = {
      .assistant_before = "<|assistant|>",
      .assistant_after = "<|end|>{eos}",
      .control = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"}},
+    {.name = "gemma",
+     .system_role = false,
+     .trim_user = kBoth,
+     .trim_answer = kBoth,
+     .always_trims = true,
+     .prints_bos = true,
+     .user_before = "<start_of_turn>user\n",
+     .user_after = "<end_of_turn>\n",
+     .generation_prompt = "<start_of_turn>model\n",
+     .assistant_before = "<start_of_turn>model\n",
+     .assistant_after = "<end_of_turn>\n",
+     .control = {"<start_of_turn>", "<end_of_turn>"}},
+    {.name = "gemma3",  // the system text opens the user turn
+     .trim_user = kBoth,
+     .trim_answer = kBoth,
+     .always_trims = true,
+     .prints_bos = true,
+     .system_before = "<start_of_turn>user\n",
+     .system_after = "\n\n",
+     .user_after = "<end_of_turn>\n",
+     .generation_prompt = "<start_of_turn>model\n",
+     .assistant_before = "<start_of_turn>model\n",
+     .assistant_after = "<end_of_turn>\n",
+     .control = {"<start_of_turn>", "<end_of_turn>"}},
 };
 
 std::string joined_names() {
@@ -145,8 +190,9 @@ const FormatText& find_format(std::string_view name) {
   const auto* it = std::find_if(std::begin(kFormats), std::end(kFormats),
                                 [&](const FormatText& format) { return format.name == name; });
   if (it == std::end(kFormats)) {
-    throw ConfigError("model.chat_format: expected one of " + joined_names() + ", found \"" +
-                      std::string(name) + "\"");
+    throw ConfigError("model.chat_format: expected one of " + joined_names() +
+                      ", or a .json file that describes a format, found \"" + std::string(name) +
+                      "\"");
   }
   return *it;
 }
@@ -226,7 +272,26 @@ std::string_view recognise(std::string_view source) {
     if (closes_thinking) return "qwen3";
     return has("<think>") ? "" : "chatml";
   }
-  if (has("[INST] ") && has(" [/INST]") && has("eos_token") && !has("<<SYS>>")) {
+  if (has("<start_of_turn>") && has("<end_of_turn>\\n") && has("<start_of_turn>model\\n")) {
+    if (has("first_user_prefix")) {
+      return has("first_user_prefix=messages[0]['content']+'\\n\\n'") &&
+                     has("message['content']|trim")
+                 ? "gemma3"
+                 : "";
+    }
+    return has("+message['content']|trim+'<end_of_turn>\\n'") ? "gemma" : "";
+  }
+  if (has("<<SYS>>")) {
+    const bool wraps_system = has("'<<SYS>>\\n'+system_message+'\\n<</SYS>>\\n\\n'");
+    for (const std::string content : {"content.strip()", "content|trim"}) {
+      if (wraps_system && has("bos_token+'[INST] '+" + content + "+' [/INST]'") &&
+          has("' '+" + content + "+' '+eos_token")) {
+        return "llama2";
+      }
+    }
+    return "";
+  }
+  if (has("[INST] ") && has(" [/INST]") && has("eos_token")) {
     const bool has_blank = has("' '+message['content']+eos_token");
     if (has("'[INST] '+system_message+'\\n\\n'") || has("' [INST] '+system_message+'\\n\\n'")) {
       return has_blank && has("' [INST] '+system_message") ? "mistral_inst_system" : "";
@@ -260,7 +325,10 @@ struct Template {
   std::string place;
 };
 
-std::string how_to_name_one() { return "; set model.chat_format to one of " + joined_names(); }
+std::string how_to_name_one() {
+  return "; set model.chat_format to one of " + joined_names() +
+         ", or to a .json file that describes the format (interface.md, \"Chat formats\")";
+}
 
 Template read_template(const std::filesystem::path& folder) {
   const std::filesystem::path jinja = folder / "chat_template.jinja";
@@ -337,9 +405,11 @@ class FormatMaker {
       control_.push_back({kEos, prints_eos ? named("eos_token", tokenizer_.eos_id()) : ""});
     }
     ChatFormat format;
-    format.name = text_.name;
+    format.name = format.description = text_.name;
     format.system_role = text_.system_role;
-    format.trim_turns = text_.trim_turns;
+    format.trim_system = text_.trim_system;
+    format.trim_user = text_.trim_user;
+    format.trim_answer = text_.trim_answer;
     if (prints_bos) {
       format.conversation_start = {{Kind::kControl, named("bos_token", tokenizer_.bos_id())}};
     }
@@ -404,25 +474,127 @@ class FormatMaker {
   std::vector<std::pair<std::string_view, std::string>> control_;  // spelling in the table, token
 };
 
-std::string trimmed(const ChatFormat& format, std::string_view text) {
-  return std::string(format.trim_turns ? strip_whitespace(text) : text);
+std::string_view trimmed(TurnTrim trim, std::string_view text) {
+  if (trim == TurnTrim::kNone) return text;
+  const std::string_view kept = strip_whitespace(text);
+  if (trim == TurnTrim::kBoth) return kept;
+  if (kept.empty()) return {};
+  return text.substr(0, static_cast<std::size_t>(kept.data() - text.data()) + kept.size());
 }
 
-// White space at both ends of a turn goes; a documents placeholder is none.
-void trim_turn(std::vector<ChatSegment>& turn) {
-  if (turn.empty()) return;
+// White space at the ends of a turn goes; a documents placeholder is none.
+void trim_turn(TurnTrim trim, std::vector<ChatSegment>& turn) {
+  if (turn.empty() || trim == TurnTrim::kNone) return;
   auto is_text = [](const ChatSegment& segment) { return segment.kind == Kind::kText; };
-  if (is_text(turn.front())) {
+  if (trim == TurnTrim::kBoth && is_text(turn.front())) {
     std::string& text = turn.front().content;
     const std::string_view kept = strip_whitespace(text);
     text.erase(0, kept.empty() ? text.size() : static_cast<std::size_t>(kept.data() - text.data()));
   }
   if (is_text(turn.back())) {
     std::string& text = turn.back().content;
-    const std::string_view kept = strip_whitespace(text);
-    text.erase(kept.empty() ? 0
-                            : static_cast<std::size_t>(kept.data() - text.data()) + kept.size());
+    text.resize(trimmed(TurnTrim::kRight, text).size());
   }
+}
+
+// ---- formats that a user describes
+// ---------------------------------------------------------------
+
+// One description in JSON; `place` is its file, for messages.
+class Description {
+ public:
+  Description(const std::string& text, std::string place)
+      : place_(std::move(place)), json_(nlohmann::json::parse(text, nullptr, false)) {
+    if (json_.is_discarded()) throw ConfigError(place_ + ": not a JSON file");
+    if (!json_.is_object()) fail("", "an object", json_);
+    read();
+  }
+
+  const FormatText& format() const { return format_; }
+  std::string json() const { return json_.dump(); }
+
+  [[noreturn]] void fail(const std::string& member, const std::string& expected,
+                         const nlohmann::json& found) const {
+    throw ConfigError(place_ + ": " + (member.empty() ? "" : member + ": ") + "expected " +
+                      expected + ", found " +
+                      found.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+  }
+
+ private:
+  void read() {
+    for (const auto& [member, value] : json_.items()) read_member(member, value);
+    if (format_.name.empty()) fail("name", "a name", json_.value("name", nlohmann::json()));
+    if (!format_.assistant_before.starts_with(format_.generation_prompt)) {
+      fail("assistant_before", "text that starts with generation_prompt",
+           std::string(format_.assistant_before));
+    }
+  }
+
+  void read_member(const std::string& member, const nlohmann::json& value) {
+    const std::pair<const char*, std::string_view*> texts[] = {
+        {"name", &format_.name},
+        {"system_before", &format_.system_before},
+        {"system_after", &format_.system_after},
+        {"user_before", &format_.user_before},
+        {"user_after", &format_.user_after},
+        {"generation_prompt", &format_.generation_prompt},
+        {"assistant_before", &format_.assistant_before},
+        {"assistant_after", &format_.assistant_after}};
+    const std::pair<const char*, TurnTrim*> trims[] = {{"trim_system", &format_.trim_system},
+                                                       {"trim_user", &format_.trim_user},
+                                                       {"trim_answer", &format_.trim_answer}};
+    for (const auto& [name, target] : texts) {
+      if (member != name) continue;
+      if (!value.is_string()) fail(member, "text", value);
+      *target = value.get_ref<const std::string&>();
+      return;
+    }
+    for (const auto& [name, target] : trims) {
+      if (member != name) continue;
+      if (value != "none" && value != "right" && value != "both") {
+        fail(member, "none, right or both", value);
+      }
+      *target = value == "both"    ? TurnTrim::kBoth
+                : value == "right" ? TurnTrim::kRight
+                                   : TurnTrim::kNone;
+      return;
+    }
+    if (member == "system_role" || member == "prints_bos") {
+      if (!value.is_boolean()) fail(member, "true or false", value);
+      (member == "system_role" ? format_.system_role : format_.prints_bos) = value.get<bool>();
+    } else if (member == "control_tokens") {
+      const std::string expected = "a list of at most " + std::to_string(kMaxControl) + " tokens";
+      if (!value.is_array() || value.size() > kMaxControl) fail(member, expected, value);
+      for (std::size_t i = 0; i < value.size(); ++i) {
+        if (!value[i].is_string() || value[i] == "") fail(member, expected, value);
+        format_.control[i] = value[i].get_ref<const std::string&>();
+      }
+    } else {
+      fail(member,
+           "no such member (but name, system_role, prints_bos, control_tokens, trim_system, "
+           "trim_user, trim_answer, system_before, system_after, user_before, user_after, "
+           "generation_prompt, assistant_before, assistant_after)",
+           value);
+    }
+  }
+
+  std::string place_;
+  nlohmann::json json_;  // format_ points into it
+  FormatText format_;
+};
+
+ChatFormat described_format(const std::string& text, const std::string& place,
+                            const Tokenizer& tokenizer) {
+  const Description description(text, place);
+  ChatFormat format = FormatMaker(description.format(), tokenizer)
+                          .make(description.format().prints_bos, /*prints_eos=*/true);
+  if (format.end_of_turn.empty()) {
+    description.fail("assistant_after",
+                     "a control token that ends the answer (one of control_tokens, or {eos})",
+                     std::string(description.format().assistant_after));
+  }
+  format.description = description.json();
+  return format;
 }
 
 }  // namespace
@@ -439,13 +611,13 @@ std::vector<ChatSegment> render_chat(const ChatFormat& format, std::string_view 
     }
     append(turn, segment);
   }
-  if (format.trim_turns) trim_turn(turn);
+  trim_turn(format.trim_user, turn);
 
   std::vector<ChatSegment> chat;
   append(chat, format.conversation_start);
   if (format.system_role) {
     append(chat, format.system_before);
-    append(chat, {Kind::kText, trimmed(format, system)});
+    append(chat, {Kind::kText, std::string(trimmed(format.trim_system, system))});
     append(chat, format.system_after);
   }
   append(chat, format.user_before);
@@ -456,7 +628,7 @@ std::vector<ChatSegment> render_chat(const ChatFormat& format, std::string_view 
     return chat;
   }
   append(chat, format.assistant_before);
-  append(chat, {Kind::kText, trimmed(format, *answer)});
+  append(chat, {Kind::kText, std::string(trimmed(format.trim_answer, *answer))});
   append(chat, format.assistant_after);
   return chat;
 }
@@ -468,7 +640,8 @@ std::vector<ChatSegment> render_chat(const ChatFormat& format, std::string_view 
   return render_chat(format, system, turn, answer);
 }
 
-TokenIds encode_segments(const Tokenizer& tokenizer, const std::vector<ChatSegment>& segments) {
+TokenIds encode_segments(const Tokenizer& tokenizer, const std::vector<ChatSegment>& segments,
+                         TextPlace place) {
   auto control_id = [&](const ChatSegment& segment) {
     const auto id = tokenizer.token_to_id(segment.content);
     if (!id) {
@@ -501,7 +674,8 @@ TokenIds encode_segments(const Tokenizer& tokenizer, const std::vector<ChatSegme
         text.remove_suffix(last_scalar(text).size);
       }
     }
-    const TokenIds more = tokenizer.encode(text, SpecialTokenText::kAsText);
+    const TokenIds more =
+        tokenizer.encode(text, SpecialTokenText::kAsText, i == 0 ? place : TextPlace::kAfterTokens);
     ids.insert(ids.end(), more.begin(), more.end());
   }
   return ids;
@@ -517,8 +691,17 @@ ChatFormat make_chat_format(const std::string& name, const Tokenizer& tokenizer)
 }
 
 ChatFormat load_chat_format(const std::filesystem::path& folder, const Tokenizer& tokenizer,
-                            const std::string& override_name) {
-  if (!override_name.empty()) return make_chat_format(override_name, tokenizer);
+                            const std::string& override_format) {
+  if (override_format.starts_with('{')) {
+    return described_format(override_format, "model.chat_format", tokenizer);
+  }
+  if (override_format.ends_with(".json")) {
+    if (!std::filesystem::exists(override_format)) {
+      throw ConfigError("model.chat_format: " + override_format + ": there is no such file");
+    }
+    return described_format(read_file(override_format), override_format, tokenizer);
+  }
+  if (!override_format.empty()) return make_chat_format(override_format, tokenizer);
   const Template found = read_template(folder);
   const std::string source = one_spelling(found.source);
   const std::string_view name = recognise(source);
@@ -530,7 +713,11 @@ ChatFormat load_chat_format(const std::filesystem::path& folder, const Tokenizer
     ChatFormat format = FormatMaker(find_format(name), tokenizer)
                             .make(source.find("bos_token") != std::string::npos,
                                   source.find("eos_token") != std::string::npos);
-    format.trim_turns = source.find("['content']|trim") != std::string::npos;
+    if (!find_format(name).always_trims) {
+      const bool trims = source.find("['content']|trim") != std::string::npos;
+      format.trim_system = format.trim_user = format.trim_answer =
+          trims ? TurnTrim::kBoth : TurnTrim::kNone;
+    }
     return format;
   } catch (const DataError& error) {
     throw DataError(found.place + ": " + error.what());

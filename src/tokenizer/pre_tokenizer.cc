@@ -2,7 +2,9 @@
 #include "tokenizer/pre_tokenizer.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "tokenizer/text_normalizer.h"
 #include "tokenizer/unicode_text.h"
 
 namespace clara {
@@ -72,13 +74,24 @@ void find_literal(std::string_view text, std::string_view literal,
 const std::string_view kByteLevelPattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-std::string_view PreTokenizer::split(const CutStep& step, std::string_view text,
+std::string_view PreTokenizer::split(const CutStep& step, std::string_view text, bool at_start,
                                      MatchMemory& matching, CutMemory::Level& level) {
   if (step.add_prefix_space && !text.starts_with(' ')) {
-    level.prefixed.assign(1, ' ').append(text);
-    text = level.prefixed;
+    level.changed.assign(1, ' ').append(text);
+    text = level.changed;
   }
   switch (step.kind) {
+    case CutStep::Kind::kMetaspace: {
+      std::string changed = replace_all(text, " ", step.literal);
+      const bool prepends = step.prepend == PrependScheme::kAlways ||
+                            (step.prepend == PrependScheme::kFirst && at_start);
+      if (prepends && !changed.starts_with(step.literal)) changed.insert(0, step.literal);
+      level.changed = std::move(changed);
+      text = level.changed;
+      level.matches.clear();
+      if (step.split) find_literal(text, step.literal, level.matches);
+      break;
+    }
     case CutStep::Kind::kDigits:
       find_digits(text, level.matches);
       break;

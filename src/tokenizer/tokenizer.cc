@@ -3,19 +3,22 @@
 
 #include "clara/common/error.h"
 #include "clara/tokenizer/bpe_tokenizer.h"
+#include "clara/tokenizer/sentencepiece_tokenizer.h"
 
 namespace clara {
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
   if (std::filesystem::exists(folder / "tokenizer.json")) return load_bpe_tokenizer(folder);
   if (!std::filesystem::is_directory(folder)) {
-    throw DataError(folder.string() +
-                    ": expected a Hugging Face folder with tokenizer.json, found " +
-                    (std::filesystem::exists(folder) ? "a file" : "nothing"));
+    throw DataError(
+        folder.string() +
+        ": expected a Hugging Face folder with tokenizer.json or tokenizer.model, found " +
+        (std::filesystem::exists(folder) ? "a file" : "nothing"));
   }
-  const bool has_sentencepiece = std::filesystem::exists(folder / "tokenizer.model");
-  throw DataError(folder.string() + ": tokenizer.json is missing" +
-                  (has_sentencepiece ? "; tokenizer.model (SentencePiece) is not supported" : ""));
+  if (std::filesystem::exists(folder / "tokenizer.model")) {
+    return load_sentencepiece_tokenizer(folder);
+  }
+  throw DataError(folder.string() + ": tokenizer.json is missing, and so is tokenizer.model");
 }
 
 }  // namespace clara

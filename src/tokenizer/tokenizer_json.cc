@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 
@@ -162,53 +163,55 @@ void read_merges(const Member& model, TokenizerFile& out) {
 void read_model(const Member& model, TokenizerFile& out) {
   const Member type = model.optional("type");
   if (!type.is_null() && type.string() != "BPE") {
-    type.fail("expected BPE, found " + brief(type.value()) + "; byte-level BPE is supported");
+    type.fail("expected BPE, found " + brief(type.value()) + ", which is not supported");
   }
   const Member dropout = model.optional("dropout");
   if (!dropout.is_null() && dropout.value() != 0.0) {
     dropout.fail("expected null, found " + brief(dropout.value()) +
                  "; random merges are not supported");
   }
-  const Member byte_fallback = model.optional("byte_fallback");
-  if (byte_fallback.boolean_or(false)) {
-    byte_fallback.fail(
-        "expected false, found true; vocabularies that are not byte-level are not supported");
-  }
+  out.byte_fallback = model.optional("byte_fallback").boolean_or(false);
   out.ignore_merges = model.optional("ignore_merges").boolean_or(false);
   out.word_prefix = model.optional("continuing_subword_prefix").string_or_empty();
   out.word_suffix = model.optional("end_of_word_suffix").string_or_empty();
   read_vocabulary(model, out);
   read_merges(model, out);
   out.unknown.fuse = model.optional("fuse_unk").boolean_or(false);
-  const Member unknown = model.optional("unk_token");
+}
+
+// What the model says about symbols that the vocabulary lacks.
+void check_symbols(const Member& model, TokenizerFile& out) {
   const bool has_all_bytes = [&] {
-    for (int byte = 0; byte < 256; ++byte) {
-      if (!out.vocabulary.contains(byte_character(static_cast<std::uint8_t>(byte)))) return false;
+    for (int i = 0; i < 256; ++i) {
+      const auto byte = static_cast<std::uint8_t>(i);
+      const bool found = out.is_byte_level ? out.vocabulary.contains(byte_character(byte))
+                                           : out.vocabulary.contains(byte_token(byte));
+      if (!found) return false;
     }
-    return true;
+    return out.is_byte_level || out.byte_fallback;
   }();
+  if (out.is_byte_level && out.byte_fallback && !has_all_bytes) {
+    model.at("byte_fallback")
+        .fail("expected false for a byte-level vocabulary that lacks some bytes, found true");
+  }
+  if (!out.is_byte_level) {
+    for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+      const Member affix = model.optional(name);
+      if (!affix.string_or_empty().empty()) {
+        affix.fail("expected null, found " + brief(affix.value()) +
+                   "; it is supported in byte-level vocabularies only");
+      }
+    }
+  }
+  const Member unknown = model.optional("unk_token");
   if (unknown.is_null()) return;
   auto it = out.vocabulary.find(unknown.string());
   if (it != out.vocabulary.end()) {
     out.unknown.id = it->second;
   } else if (!has_all_bytes) {
-    unknown.fail(brief(unknown.value()) + " is not in the vocabulary, which lacks some bytes");
+    unknown.fail(brief(unknown.value()) + " is not in the vocabulary, which lacks some " +
+                 (out.is_byte_level ? "bytes" : "characters"));
   }
-}
-
-// Whether "normalizer" asks for NFC; Sequences may nest.
-bool read_normalizer(const Member& member, int depth = 0) {
-  if (member.is_null()) return false;
-  const std::string type = member.type();
-  if (type == "NFC") return true;
-  if (type != "Sequence" || depth == kMaxNesting) {
-    member.fail("expected null, NFC or a Sequence of them, found " + brief(member.value()));
-  }
-  bool normalize = false;
-  for (const Member& part : member.at("normalizers").elements()) {
-    normalize |= read_normalizer(part, depth + 1);
-  }
-  return normalize;
 }
 
 SplitPattern compile_pattern(const Member& place, std::string_view pattern) {
@@ -217,6 +220,51 @@ SplitPattern compile_pattern(const Member& place, std::string_view pattern) {
   } catch (const DataError& error) {
     place.fail(error.what());
   }
+}
+
+// What a pattern of a file replaces or splits at.
+struct Pattern {
+  std::optional<SplitPattern> regex;
+  std::string literal;  // not empty where there is no regex
+};
+
+Pattern read_pattern(const Member& member) {
+  const Member regex = member.optional("Regex");
+  if (!regex.is_null()) return {compile_pattern(regex, regex.string()), ""};
+  const Member literal = member.optional("String");
+  if (literal.is_null()) member.expected("an object with Regex or String");
+  if (literal.string().empty()) literal.expected("text to look for");
+  return {std::nullopt, literal.string()};
+}
+
+// The steps of "normalizer"; Sequences may nest.
+void read_normalizer(const Member& member, std::vector<NormalizeStep>& steps, int depth = 0) {
+  if (member.is_null()) return;
+  const std::string type = member.type();
+  if (type == "Sequence" && depth < kMaxNesting) {
+    for (const Member& part : member.at("normalizers").elements()) {
+      read_normalizer(part, steps, depth + 1);
+    }
+    return;
+  }
+  NormalizeStep step;
+  if (type == "NFC") {
+    step.kind = NormalizeStep::Kind::kNfc;
+  } else if (type == "Prepend") {
+    step.kind = NormalizeStep::Kind::kPrepend;
+    step.content = member.at("prepend").string();
+  } else if (type == "Replace") {
+    Pattern pattern = read_pattern(member.at("pattern"));
+    step.kind =
+        pattern.regex ? NormalizeStep::Kind::kReplacePattern : NormalizeStep::Kind::kReplaceString;
+    step.pattern = std::move(pattern.regex);
+    step.literal = std::move(pattern.literal);
+    step.content = member.at("content").string();
+  } else {
+    member.fail("expected null, NFC, Prepend, Replace or a Sequence of them, found " +
+                brief(member.value()));
+  }
+  steps.push_back(std::move(step));
 }
 
 SplitBehavior read_behavior(const Member& member) {
@@ -236,25 +284,37 @@ CutStep read_split(const Member& member) {
   CutStep step;
   step.behavior = read_behavior(member.at("behavior"));
   step.invert = member.optional("invert").boolean_or(false);
-  const Member pattern = member.at("pattern");
-  const Member regex = pattern.optional("Regex");
-  if (!regex.is_null()) {
-    step.kind = CutStep::Kind::kSplitPattern;
-    step.pattern = compile_pattern(regex, regex.string());
-    return step;
-  }
-  const Member literal = pattern.optional("String");
-  if (literal.is_null()) pattern.expected("an object with Regex or String");
-  step.kind = CutStep::Kind::kSplitString;
-  step.literal = literal.string();
-  if (step.literal.empty()) literal.expected("text to split at");
+  Pattern pattern = read_pattern(member.at("pattern"));
+  step.kind = pattern.regex ? CutStep::Kind::kSplitPattern : CutStep::Kind::kSplitString;
+  step.pattern = std::move(pattern.regex);
+  step.literal = std::move(pattern.literal);
   return step;
 }
 
+// One character, the blank mark of a Metaspace.
+std::string read_replacement(const Member& member) {
+  const std::string& text = member.string();
+  if (text.empty() || first_scalar(text).size != text.size()) member.expected("one character");
+  return text;
+}
+
+PrependScheme read_prepend_scheme(const Member& member) {
+  const Member scheme = member.optional("prepend_scheme");
+  const std::string name = scheme.is_null() ? "always" : scheme.string();
+  if (name != "always" && name != "first" && name != "never") {
+    scheme.expected("always, first or never");
+  }
+  // What files of older versions say instead.
+  const Member old = member.optional("add_prefix_space");
+  const bool prepends = old.boolean_or(true);
+  if (!prepends && !scheme.is_null() && name != "never") {
+    old.fail("expected true, since prepend_scheme is " + name + ", found false");
+  }
+  if (!prepends || name == "never") return PrependScheme::kNever;
+  return name == "first" ? PrependScheme::kFirst : PrependScheme::kAlways;
+}
+
 void read_pre_tokenizer(const Member& member, std::vector<CutStep>& steps, int depth = 0) {
-  constexpr const char* kSupported =
-      "expected ByteLevel, Digits, Split or a Sequence of them, found ";
-  if (member.is_null()) member.fail(std::string(kSupported) + "null");
   if (!steps.empty() && steps.back().kind == CutStep::Kind::kByteLevel) {
     member.fail("expected ByteLevel to be the last step, found " + brief(member.value()) +
                 " after it");
@@ -272,6 +332,14 @@ void read_pre_tokenizer(const Member& member, std::vector<CutStep>& steps, int d
     steps.push_back(std::move(step));
   } else if (type == "Split") {
     steps.push_back(read_split(member));
+  } else if (type == "Metaspace") {
+    CutStep step;
+    step.kind = CutStep::Kind::kMetaspace;
+    step.behavior = SplitBehavior::kMergedWithNext;
+    step.literal = read_replacement(member.at("replacement"));
+    step.prepend = read_prepend_scheme(member);
+    step.split = member.optional("split").boolean_or(true);
+    steps.push_back(std::move(step));
   } else if (type == "ByteLevel") {
     CutStep step;
     step.kind = CutStep::Kind::kByteLevel;
@@ -281,25 +349,58 @@ void read_pre_tokenizer(const Member& member, std::vector<CutStep>& steps, int d
     }
     steps.push_back(std::move(step));
   } else {
-    member.fail(kSupported + brief(member.value()));
+    member.fail("expected ByteLevel, Metaspace, Digits, Split or a Sequence of them, found " +
+                brief(member.value()));
   }
 }
 
-// Decoding is by bytes whatever stands beside ByteLevel, as long as it changes nothing more.
-void check_decoder(const Member& member, int depth = 0) {
-  constexpr const char* kSupported = "expected ByteLevel, or a Sequence of it and Fuse, found ";
+std::size_t read_count(const Member& member) {
+  constexpr std::uint64_t kMost = 1 << 20;
+  if (!member.value().is_number_unsigned() || member.value().get<std::uint64_t>() > kMost) {
+    member.expected("a number of characters");
+  }
+  return member.value().get<std::size_t>();
+}
+
+void read_decoder(const Member& member, std::vector<DecodeStep>& steps, int depth = 0) {
+  constexpr const char* kSupported =
+      "expected ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace or a Sequence of them, "
+      "found ";
   if (member.is_null()) member.fail(std::string(kSupported) + "null");
   const std::string type = member.type();
   if (type == "Sequence" && depth < kMaxNesting) {
     const std::vector<Member> parts = member.at("decoders").elements();
     if (parts.empty()) member.fail(std::string(kSupported) + "an empty Sequence");
-    check_decoder(parts.front(), depth + 1);
-    for (std::size_t i = 1; i < parts.size(); ++i) {
-      if (parts[i].type() != "Fuse") parts[i].fail(kSupported + brief(parts[i].value()));
-    }
-  } else if (type != "ByteLevel") {
+    for (const Member& part : parts) read_decoder(part, steps, depth + 1);
+    return;
+  }
+  DecodeStep step;
+  if (type == "ByteLevel") {
+    step.kind = DecodeStep::Kind::kByteLevel;
+  } else if (type == "Replace") {
+    Pattern pattern = read_pattern(member.at("pattern"));
+    step.kind =
+        pattern.regex ? DecodeStep::Kind::kReplacePattern : DecodeStep::Kind::kReplaceString;
+    step.pattern = std::move(pattern.regex);
+    step.literal = std::move(pattern.literal);
+    step.content = member.at("content").string();
+  } else if (type == "ByteFallback") {
+    step.kind = DecodeStep::Kind::kByteFallback;
+  } else if (type == "Fuse") {
+    step.kind = DecodeStep::Kind::kFuse;
+  } else if (type == "Strip") {
+    step.kind = DecodeStep::Kind::kStrip;
+    step.content = read_replacement(member.at("content"));
+    step.num_left = read_count(member.at("start"));
+    step.num_right = read_count(member.at("stop"));
+  } else if (type == "Metaspace") {
+    step.kind = DecodeStep::Kind::kMetaspace;
+    step.literal = read_replacement(member.at("replacement"));
+    step.drop_first = read_prepend_scheme(member) != PrependScheme::kNever;
+  } else {
     member.fail(kSupported + brief(member.value()));
   }
+  steps.push_back(std::move(step));
 }
 
 void read_added_tokens(const Member& root, TokenizerFile& out) {
@@ -341,36 +442,15 @@ TokenizerFile read_tokenizer_json(const std::filesystem::path& file) {
   const Member root(json, name, "");
   TokenizerFile out;
   read_model(root.at("model"), out);
-  read_added_tokens(root, out);
-  out.normalize_nfc = read_normalizer(root.optional("normalizer"));
+  read_normalizer(root.optional("normalizer"), out.normalize_steps);
   const Member pre_tokenizer = root.optional("pre_tokenizer");
-  read_pre_tokenizer(pre_tokenizer, out.cut_steps);
-  if (out.cut_steps.empty() || out.cut_steps.back().kind != CutStep::Kind::kByteLevel) {
-    pre_tokenizer.fail(
-        "expected ByteLevel as the last step; vocabularies that are not byte-level "
-        "are not supported");
-  }
-  check_decoder(root.optional("decoder"));
+  if (!pre_tokenizer.is_null()) read_pre_tokenizer(pre_tokenizer, out.cut_steps);
+  out.is_byte_level =
+      !out.cut_steps.empty() && out.cut_steps.back().kind == CutStep::Kind::kByteLevel;
+  check_symbols(root.at("model"), out);
+  read_added_tokens(root, out);
+  read_decoder(root.optional("decoder"), out.decode_steps);
   return out;
-}
-
-std::string read_named_token(const std::filesystem::path& folder, const std::string& name) {
-  for (const char* file_name : {"tokenizer_config.json", "special_tokens_map.json"}) {
-    const std::filesystem::path file = folder / file_name;
-    if (!std::filesystem::exists(file)) continue;
-    const std::string place = file.string();
-    const Json json = parse_file(file);
-    const Member member = Member(json, place, "").optional(name);
-    if (member.is_null()) {
-      // tokenizer_config.json has the last word when it says that there is none.
-      if (json.contains(name)) return "";
-      continue;
-    }
-    if (member.value().is_object()) return member.at("content").string();
-    if (!member.value().is_string()) member.expected("a token, as text or with content");
-    return member.string();
-  }
-  return "";
 }
 
 }  // namespace clara

@@ -1,5 +1,4 @@
-// Reads tokenizer.json of a byte-level BPE tokenizer into plain values; refuses what is not
-// supported.
+// Reads tokenizer.json of a BPE tokenizer into plain values; refuses what is not supported.
 #pragma once
 
 #include <filesystem>
@@ -10,6 +9,8 @@
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/byte_pair_merges.h"
 #include "tokenizer/pre_tokenizer.h"
+#include "tokenizer/text_normalizer.h"
+#include "tokenizer/token_decoder.h"
 
 namespace clara {
 
@@ -17,12 +18,15 @@ namespace clara {
 struct TokenizerFile {
   std::unordered_map<std::string, TokenId> vocabulary;  ///< without added tokens that are not in it
   std::vector<Merge> merges;                            ///< in order of rank
+  bool is_byte_level = false;  ///< the last cut step is ByteLevel; else symbols are characters
+  bool byte_fallback = false;
   bool ignore_merges = false;
   std::string word_prefix;  ///< "continuing_subword_prefix"
   std::string word_suffix;  ///< "end_of_word_suffix"
   BytePairMerges::Unknown unknown;
-  bool normalize_nfc = false;
+  std::vector<NormalizeStep> normalize_steps;
   std::vector<CutStep> cut_steps;
+  std::vector<DecodeStep> decode_steps;
   std::vector<AddedToken> added_tokens;  ///< in the file's order
 };
 
@@ -30,9 +34,5 @@ struct TokenizerFile {
 /// batches, and the post-processors only add special tokens and offsets: none of them has a meaning
 /// for Tokenizer::encode, so they are not read.
 TokenizerFile read_tokenizer_json(const std::filesystem::path& file);
-
-/// A token named in tokenizer_config.json or else special_tokens_map.json of `folder` ("bos_token",
-/// …), as text or as {"content": text}; empty if neither file names one.
-std::string read_named_token(const std::filesystem::path& folder, const std::string& name);
 
 }  // namespace clara

@@ -327,7 +327,7 @@ ModelDescription describe_model(const RunConfig& config, const JobInputs& inputs
   d.num_memory_tokens = config.num_memory_tokens();
   d.num_selected = config.objective.num_selected;
   d.document_format = config.data.document_format;
-  d.chat_format = inputs.text.chat_format.name;
+  d.chat_format = inputs.text.chat_format.description;
   d.lora = lora_settings(config.model.lora);
   d.library_version = kVersion;
   return d;

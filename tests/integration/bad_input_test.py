@@ -528,6 +528,18 @@ class LaterRowTest(ProgramCase):
         self.assertRegex(outcome.out, r"bad rows +1\n")
         self.assert_told(outcome, f"train.jsonl:{self.BAD_LINE}: ")
 
+    def test_a_row_that_is_no_utf8_is_skipped_counted_and_named(self):
+        place = self.place("no_utf8")
+        lines = (place / "train.jsonl").read_bytes().split(b"\n")
+        lines[self.BAD_LINE - 1] = lines[self.BAD_LINE - 1].replace(b'"docs": ["', b'"docs": ["\xe9')
+        (place / "train.jsonl").write_bytes(b"\n".join(lines))
+        refused = place.train("--dry-run")
+        self.assert_refused(refused, DATA, f"train.jsonl:{self.BAD_LINE}: byte", "UTF-8", "0xE9")
+        outcome = place.train("--dry-run", "--on-bad-record", "skip")
+        self.assert_ended(outcome)
+        self.assertRegex(outcome.out, r"bad rows +1\n")
+        self.assert_told(outcome, f"train.jsonl:{self.BAD_LINE}: byte")
+
     def test_where_every_row_is_bad_skipping_does_not_hide_it(self):
         place = self.place("all_bad", data__on_bad_record="skip")
         place.write("train.jsonl", ["{oops"] * 8)

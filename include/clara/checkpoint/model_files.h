@@ -23,7 +23,7 @@ struct ModelDescription {
   std::int32_t num_memory_tokens = 16;
   std::int32_t num_selected = 5;
   std::string document_format = "title_newline";
-  std::string chat_format;  ///< the format's name
+  std::string chat_format;  ///< ChatFormat::description
   LoraSettings lora;
   std::string library_version;
 };

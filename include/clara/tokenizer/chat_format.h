@@ -25,13 +25,20 @@ struct ChatSegment {
   bool operator==(const ChatSegment&) const = default;
 };
 
+/// Where a template strips white space from the content of a turn.
+enum class TurnTrim { kNone, kRight, kBoth };
+
 /// One chat format. Every member is a sequence of segments around the content of a turn.
 /// Adjacent text segments are joined before encoding, so that tokens may merge across turns exactly
 /// as in the text that the model's own template renders.
 struct ChatFormat {
-  std::string name;         ///< "chatml", "llama3", …
+  std::string name;  ///< "chatml", "llama3", …
+  /// What load_chat_format takes to make this format again: its name, or JSON that describes it.
+  std::string description;
   bool system_role = true;  ///< false: system + "\n" + user becomes the user turn
-  bool trim_turns = false;  ///< the template strips white space around the content of a turn
+  TurnTrim trim_system = TurnTrim::kNone;
+  TurnTrim trim_user = TurnTrim::kNone;
+  TurnTrim trim_answer = TurnTrim::kNone;
   std::vector<ChatSegment> conversation_start;  ///< before the first turn (BOS where it is printed)
   std::vector<ChatSegment> system_before, system_after;
   std::vector<ChatSegment> user_before, user_after;
@@ -55,19 +62,21 @@ std::vector<ChatSegment> render_chat(const ChatFormat& format, std::string_view 
                                      std::string_view user,
                                      std::optional<std::string_view> answer = std::nullopt);
 
-/// Ids of segments: text with SpecialTokenText::kAsText, control tokens by their id. White space in
-/// the text beside a control token is left out where the token absorbs it (Tokenizer::absorbs).
-/// Throws DataError for a control token that the tokenizer lacks, Error for a documents placeholder
-/// (the caller puts the documents' tokens there).
-TokenIds encode_segments(const Tokenizer& tokenizer, const std::vector<ChatSegment>& segments);
+/// Ids of segments: text with SpecialTokenText::kAsText, control tokens by their id. `place` is
+/// that of the first segment. White space in the text beside a control token is left out where the
+/// token absorbs it (Tokenizer::absorbs). Throws DataError for a control token that the tokenizer
+/// lacks, Error for a documents placeholder (the caller puts the documents' tokens there).
+TokenIds encode_segments(const Tokenizer& tokenizer, const std::vector<ChatSegment>& segments,
+                         TextPlace place = TextPlace::kStart);
 
 /// The chat format of a Hugging Face folder: its template (file chat_template.jinja, else
-/// tokenizer_config.json "chat_template") is recognised by probing its markers. `override_name`
-/// ("" = none) picks a known format by name instead. Throws DataError for a folder without a
-/// template, an unknown template (with how to name one) or a control token that the tokenizer
-/// lacks; ConfigError for an unknown override.
+/// tokenizer_config.json "chat_template") is recognised by probing its markers. `override_format`
+/// ("" = none) picks a format instead: a known one by name, or one that is described in a .json
+/// file or in JSON itself (interface.md "Chat formats"). Throws DataError for a folder without a
+/// template, an unknown template (with what to do then) or a control token that the tokenizer
+/// lacks; ConfigError for an override that is wrong.
 ChatFormat load_chat_format(const std::filesystem::path& folder, const Tokenizer& tokenizer,
-                            const std::string& override_name = "");
+                            const std::string& override_format = "");
 
 /// The format that a template's source is recognised as; empty if none. What the name stands for
 /// depends on the tokenizer: see make_chat_format.
@@ -78,7 +87,7 @@ std::string recognise_chat_template(std::string_view source);
 /// missing.
 ChatFormat make_chat_format(const std::string& name, const Tokenizer& tokenizer);
 
-/// The names that `load_chat_format` accepts as override.
+/// The names of the known formats.
 std::vector<std::string> known_chat_formats();
 
 }  // namespace clara

@@ -21,6 +21,13 @@ enum class SpecialTokenText {
             ///< data
 };
 
+/// Where a text stands in its sequence. It matters to vocabularies that put a blank before the
+/// first word of a sequence and before no other text.
+enum class TextPlace {
+  kStart,        ///< nothing stands before the text
+  kAfterTokens,  ///< control or memory tokens do
+};
+
 /// White space around a token's text that belongs to the token (lstrip, rstrip of added tokens).
 struct AbsorbedSpace {
   bool before = false;
@@ -37,7 +44,13 @@ class Tokenizer {
 
   /// Ids of UTF-8 `text`, no BOS or EOS added. Invalid UTF-8 is a DataError that gives the byte
   /// offset.
-  virtual TokenIds encode(std::string_view text, SpecialTokenText special) const = 0;
+  virtual TokenIds encode(std::string_view text, SpecialTokenText special,
+                          TextPlace place) const = 0;
+
+  /// The same for text that starts its sequence.
+  TokenIds encode(std::string_view text, SpecialTokenText special) const {
+    return encode(text, special, TextPlace::kStart);
+  }
 
   /// Text of `ids`; bytes that are no UTF-8 become U+FFFD. `skip_special` leaves special tokens
   /// out. Ids outside the vocabulary (memory tokens, say) are left out.
@@ -64,9 +77,9 @@ class Tokenizer {
   virtual std::optional<TokenId> eos_id() const = 0;
 };
 
-/// Opens the tokenizer of a Hugging Face folder: tokenizer.json (+ tokenizer_config.json,
-/// special_tokens_map.json). Throws DataError that names the file and the member that is missing,
-/// wrong or not supported.
+/// Opens the tokenizer of a Hugging Face folder: tokenizer.json, or without one SentencePiece's
+/// tokenizer.model (+ tokenizer_config.json, special_tokens_map.json). Throws DataError that names
+/// the file and the member that is missing, wrong or not supported.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
 }  // namespace clara

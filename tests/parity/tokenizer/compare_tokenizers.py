@@ -1,13 +1,17 @@
 """Compares load_tokenizer with Hugging Face tokenizers on many strings: every id and every decoded text.
 
-    compare_tokenizers.py --program clara_tokenizer_compare [--folder FOLDER ...] [--texts FOLDER ...]
+    compare_tokenizers.py --program clara_tokenizer_compare [--folder FOLDER ...] [--model FILE ...] [--texts FOLDER ...]
 
-Checks the tokenizer of every --folder, and byte-level BPE tokenizers that are trained here with the
-pre-tokenizers of SmolLM2, GPT-2, Llama 3, Qwen2 and o200k (Phi-4), some with added tokens of every flag.
+Checks the tokenizer of every --folder, and BPE tokenizers that are trained here: byte-level ones with the
+pre-tokenizers of SmolLM2, GPT-2, Llama 3, Qwen2 and o200k (Phi-4), and ones of characters in the ways that
+SentencePiece's vocabularies are written (Llama 2, Mistral, Gemma), some with added tokens of every flag. Every
+--model, and models that are trained here, are SentencePiece's: compared with what transformers makes of them, and
+with the module sentencepiece itself.
 The strings are drawn from a fixed seed; --texts adds real text (JSON, JSONL, source code) to them. With
 --time the speed of both is printed instead. Exit code 77 (skipped) where the module tokenizers is absent.
 """
 import argparse
+import io
 import itertools
 import json
 import os
@@ -27,8 +31,18 @@ except ImportError as error:
     print(f"skipped: the Python module tokenizers is not installed ({error})")
     raise SystemExit(77)
 
-NUM_STRINGS = 10000  # of every --folder and every case of MAIN_CASES; the others get a fifth
-MAIN_CASES = ("smollm2 cut", "gpt2", "llama3", "qwen2, flagged tokens", "o200k")
+try:
+    import sentencepiece
+except ImportError:
+    sentencepiece = None
+
+from fetch_mistral_model import fetch_mistral_model  # noqa: E402
+
+NUM_STRINGS = 10000  # of every --folder, every --model and every case of MAIN_CASES; the others get a fifth
+MAIN_CASES = (
+    "smollm2 cut", "gpt2", "llama3", "qwen2, flagged tokens", "o200k", "llama2", "metaspace first", "gemma",
+    "sentencepiece",
+)
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 LLAMA3 = CONTRACTIONS + (
     r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -67,6 +81,7 @@ ODD = [
     "\0", "\x01\x02\x1b[31m", "\x7f", "\x85", "\xa0", "\xad", "\u1680", "\u180e", "\u2028", "\u2029", "\u200b",
     "\u200c", "\u200d", "\u2060", "\ufeff", "\ufffd", "\ufffe", "\U0010ffff", "\u3000", "\u202e", "\u0301", "\u0345",
     "\u0323\u0301", "\u1100\u1161\u11a8", "\ue000", "\u0149", "\u01c5", "\u1f88", "\u2160", "\U0001d400", "\u00df",
+    "\u2581", "\u2581\u2581", " \u2581 ", "<0x0A>", "<0xE2>", "\u2582",
     "'\u017f", "'\u017f ", "'S", "'LL", "'\u212a", "\u1e9e", "\U00011935\U00011930", "\U00031350", "\U0002ebf0",
 ]
 
@@ -258,6 +273,177 @@ def trained_cases(corpus):
     yield "bytes missing, left out", with_model_options(lacking, unk_token=None)
 
 
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+
+
+def characters_json(corpus, vocabulary=3000, byte_fallback=True, changes=()):
+    """tokenizer.json of a BPE of characters as SentencePiece's are: <unk>, <s>, </s>, bytes, then the pieces."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    # Runs of blanks are pieces, too.
+    corpus = [*corpus, *[" " * n + "x" for n in (2, 3, 4, 8, 16) for _ in range(50)]]
+    tokenizer.train_from_iterator(corpus, trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=["<unk>", "<s>", "</s>", *BYTES], show_progress=False, limit_alphabet=700,
+    ))
+    value = json.loads(tokenizer.to_str())
+    value["added_tokens"] = value["added_tokens"][:3]
+    blank = "\u2581"
+    merges = value["model"]["merges"]
+    vocab = value["model"]["vocab"]
+    for count in (2, 4, 8):
+        if blank * count not in vocab:
+            vocab[blank * count] = len(vocab)
+            merges.insert(0 if count == 2 else 1, [blank * (count // 2)] * 2)
+    value["model"].update(byte_fallback=byte_fallback, fuse_unk=True, unk_token="<unk>")
+    value["normalizer"] = json.loads(normalizers.Sequence([
+        normalizers.Prepend(blank), normalizers.Replace(" ", blank),
+    ]).__getstate__())
+    value["pre_tokenizer"] = None
+    value["decoder"] = json.loads(decoders.Sequence([
+        decoders.Replace(blank, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0),
+    ]).__getstate__())
+    for path, change in changes:
+        target = value
+        for key in path[:-1]:
+            target = target[key]
+        target[path[-1]] = change
+    return value
+
+
+def metaspace(scheme, split):
+    return {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": split}
+
+
+def character_cases(corpus):
+    llama = characters_json(corpus)
+
+    def with_changes(*changes):
+        value = json.loads(json.dumps(llama))
+        for path, change in changes:
+            target = value
+            for key in path[:-1]:
+                target = target[key]
+            target[path[-1]] = change
+        return Tokenizer.from_str(json.dumps(value))
+
+    yield "llama2", with_changes()
+    yield "llama2, flagged tokens", add_flagged(with_changes())
+    spaces = (["normalizer"], None)
+    for scheme in ("first", "always", "never"):
+        for split in (False, True):
+            cut = (["pre_tokenizer"], metaspace(scheme, split))
+            name = f"metaspace {scheme}" + (", split" if split else "")
+            yield name, with_changes(spaces, cut)
+            decoder = (["decoder"], {key: cut[1][key] for key in cut[1]})
+            yield name + ", flagged tokens", add_flagged(with_changes(spaces, cut, decoder))
+    blank_to_mark = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    parts = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
+    decoder = {"type": "Sequence", "decoders": llama["decoder"]["decoders"][:3]}
+    yield "gemma", with_changes((["normalizer"], blank_to_mark), (["pre_tokenizer"], parts), (["decoder"], decoder))
+    yield "llama2, ignore_merges", with_changes((["model", "ignore_merges"], True))
+    fewer = [m for i, m in enumerate(llama["model"]["merges"]) if i % 7 != 3]
+    yield "llama2, merges left out, ignore_merges", with_changes(
+        (["model", "ignore_merges"], True), (["model", "merges"], fewer))
+    # A merge over the border of two words.
+    crossing = json.loads(json.dumps(llama))
+    crossing["model"]["vocab"]["e\u2581"] = len(crossing["model"]["vocab"])
+    crossing["model"]["merges"].insert(0, ["e", "\u2581"])
+    yield "llama2, merges over words", Tokenizer.from_str(json.dumps(crossing))
+    some_bytes = {t: i for i, t in enumerate(t for t in llama["model"]["vocab"] if t not in BYTES[0x90:0xE0])}
+    for fuse in (True, False):
+        value = json.loads(json.dumps(llama))
+        value["model"].update(vocab=some_bytes, fuse_unk=fuse)
+        yield f"llama2, bytes missing, fuse {fuse}", Tokenizer.from_str(json.dumps(value))
+        yield f"llama2, no bytes, fuse {fuse}", with_changes(
+            (["model", "byte_fallback"], False), (["model", "fuse_unk"], fuse))
+    yield "llama2, no bytes, left out", with_changes((["model", "byte_fallback"], False), (["model", "unk_token"], None))
+    regexes = {"type": "Sequence", "normalizers": [
+        {"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"}, blank_to_mark]}
+    strip = {"type": "Sequence", "decoders": [
+        {"type": "Replace", "pattern": {"Regex": "[\u2581]"}, "content": " "}, {"type": "ByteFallback"},
+        {"type": "Strip", "content": " ", "start": 2, "stop": 0}]}
+    yield "replaced by pattern", with_changes((["normalizer"], regexes), (["decoder"], strip))
+
+
+def as_transformers_converts(file, legacy, add_prefix_space=True):
+    """The tokenizer that transformers' LlamaTokenizerFast has for a tokenizer.model without other files."""
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(file))
+    count = pieces.get_piece_size()
+    vocabulary = {pieces.id_to_piece(i): i for i in range(count)}
+    score = [pieces.get_score(i) for i in range(count)]
+    merges = []
+    for piece, i in vocabulary.items():
+        for cut in range(1, len(piece)):
+            left, right = piece[:cut], piece[cut:]
+            if left in vocabulary and right in vocabulary:
+                merges.append((-score[i], -len(left), -len(right), i, vocabulary[left], vocabulary[right], left, right))
+    merges.sort(key=lambda m: m[:3])
+    tokenizer = Tokenizer(models.BPE(
+        vocabulary, [m[6:] for m in merges], unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    blank = "\u2581"
+    if legacy:
+        prepend = [normalizers.Prepend(blank)] if add_prefix_space else []
+        tokenizer.normalizer = normalizers.Sequence([*prepend, normalizers.Replace(" ", blank)])
+    else:
+        scheme = "first" if add_prefix_space else "never"
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(blank, prepend_scheme=scheme, split=False)
+    strip = [decoders.Strip(" ", 1, 0)] if add_prefix_space else []
+    tokenizer.decoder = decoders.Sequence([
+        decoders.Replace(blank, " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
+    control = [pieces.id_to_piece(i) for i in range(count) if pieces.is_control(i)]
+    names = dict.fromkeys([*control, "<s>", "</s>", "<unk>"])
+    tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
+    return tokenizer
+
+
+def train_sentencepiece(corpus, file, vocabulary=3000):
+    """Writes a small SentencePiece model with the settings of Llama's to `file`."""
+    lines = sorted({line for text in corpus for line in text.replace("\0", "").split("\n") if line.strip()})
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=model, model_type="bpe", vocab_size=vocabulary, byte_fallback=True,
+        character_coverage=0.995, normalization_rule_name="identity", remove_extra_whitespaces=False,
+        allow_whitespace_only_pieces=True, split_digits=True, max_sentence_length=1 << 16, minloglevel=2,
+    )
+    Path(file).write_bytes(model.getvalue())
+
+
+def sentencepiece_cases(files, scratch):
+    """(name, folder, reference) of each model in the ways that tokenizer_config.json can ask for."""
+    for name, file in files:
+        for legacy in (True, False):
+            for add_prefix_space in (True, False):
+                folder = Path(scratch, f"{name}-{legacy}-{add_prefix_space}")
+                folder.mkdir(parents=True)
+                (folder / "tokenizer.model").write_bytes(file.read_bytes())
+                (folder / "tokenizer_config.json").write_text(json.dumps({
+                    "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "legacy": legacy,
+                    "add_prefix_space": add_prefix_space,
+                }))
+                options = ("" if legacy else ", not legacy") + ("" if add_prefix_space else ", no prefix")
+                yield name + options, folder, as_transformers_converts(file, legacy, add_prefix_space)
+
+
+def compare_with_sentencepiece(program, name, folder, strings):
+    """Prints and returns the number of texts that the module sentencepiece encodes otherwise."""
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    with tempfile.TemporaryDirectory() as scratch:
+        write_requests(f"{scratch}/requests", strings, [])
+        subprocess.run([program, folder, f"{scratch}/requests", f"{scratch}/replies"], check=True)
+        found = Replies(f"{scratch}/replies")
+    count = 0
+    for text in strings:
+        found.ids()
+        got, expected = found.ids(), pieces.encode(text)
+        if got != expected:
+            count += 1
+            if count <= 5:
+                print(f"  {text[:200]!r}\n    expected {expected[:40]}\n    found    {got[:40]}")
+    print(f"{name}, against sentencepiece {sentencepiece.__version__}: {len(strings)} strings: {count} differences",
+          flush=True)
+    return count
+
+
 def write_requests(file, strings, id_lists):
     with open(file, "wb") as out:
         for text in strings:
@@ -286,9 +472,8 @@ class Replies:
         return self.data[self.at - count : self.at].decode("utf-8")
 
 
-def compare(program, name, folder, strings, rng):
+def compare(program, name, folder, reference, strings, rng):
     """Prints and returns the number of differences of one tokenizer."""
-    reference = Tokenizer.from_file(str(folder / "tokenizer.json"))
     reference.no_truncation()
     reference.no_padding()
     expected = []
@@ -345,6 +530,8 @@ def main():
     parser.add_argument("--program", required=True, help="clara_tokenizer_compare")
     parser.add_argument("--folder", type=Path, action="append", default=[], help="with tokenizer.json; may be absent")
     parser.add_argument("--texts", type=Path, action="append", default=[], help="folders of real text")
+    parser.add_argument("--model", action="append", default=[], metavar="NAME=FILE", help="SentencePiece models")
+    parser.add_argument("--fetch-mistral", metavar="FOLDER", help="get Mistral's model into this folder and check it")
     parser.add_argument("--only", default="", help="only the cases with this in their name")
     parser.add_argument("--time", action="store_true")
     arguments = parser.parse_args()
@@ -369,22 +556,40 @@ def main():
     points = every_code_point()
     differences = 0
     with tempfile.TemporaryDirectory() as scratch:
-        cases = [(str(folder), folder) for folder in folders]
-        for i, (name, tokenizer) in enumerate(trained_cases(corpus)):
+        cases = [(str(folder), folder, Tokenizer.from_file(str(folder / "tokenizer.json"))) for folder in folders]
+        for i, (name, tokenizer) in enumerate(itertools.chain(trained_cases(corpus), character_cases(corpus))):
             folder = Path(scratch, str(i))
             folder.mkdir()
             tokenizer.save(str(folder / "tokenizer.json"))
-            cases.append((name, folder))
-        for name, folder in cases:
+            cases.append((name, folder, tokenizer))
+        models_given = [(name, Path(file)) for name, file in (model.split("=", 1) for model in arguments.model)]
+        if arguments.fetch_mistral:
+            if not sentencepiece:
+                print("skipped: the Python module sentencepiece is not installed")
+                return 77
+            mistral, reason = fetch_mistral_model(arguments.fetch_mistral)
+            if mistral is None:
+                print(f"skipped: {reason}")
+                return 77
+            models_given.append(("mistral", mistral))
+        if sentencepiece:
+            trained_model = Path(scratch, "trained.model")
+            train_sentencepiece(corpus, trained_model)
+            cases += sentencepiece_cases([("sentencepiece", trained_model), *models_given], Path(scratch, "models"))
+        else:
+            print("left out: SentencePiece models, since the Python module sentencepiece is not installed")
+        for name, folder, reference in cases:
             if arguments.only not in name:
                 continue
-            added = json.loads((folder / "tokenizer.json").read_text())["added_tokens"]
-            is_main = name in MAIN_CASES or folder in folders
+            added = [token.content for token in reference.get_added_tokens_decoder().values()]
+            is_main = name in MAIN_CASES or folder in folders or name.split(",")[0] in dict(models_given)
             count = NUM_STRINGS if is_main else NUM_STRINGS // 5
-            strings = make_strings(rng, count, real, [token["content"] for token in added])
-            if name in MAIN_CASES:
+            strings = make_strings(rng, count, real, added)
+            if is_main:
                 strings += points
-            differences += compare(arguments.program, name, folder, strings, rng)
+            differences += compare(arguments.program, name, folder, reference, strings, rng)
+            if name in ("sentencepiece", *dict(models_given)):
+                differences += compare_with_sentencepiece(arguments.program, name, folder, strings)
     print(f"{differences} differences in all")
     return 1 if differences else 0
 

@@ -35,6 +35,7 @@ OUTSIDE = [
     (re.compile(r"(torch/csrc/distributed|c10d|gloo)/|nccl\.h"), ("src/parallel/",), "c10d and NCCL belong to src/parallel"),
     (re.compile(r"curl/"), ("src/synthesis/",), "HTTP belongs to src/synthesis"),
     (re.compile(r"faiss/"), ("src/retrieval/",), "FAISS belongs to src/retrieval"),
+    (re.compile(r"sentencepiece"), ("src/tokenizer/",), "SentencePiece belongs to src/tokenizer"),
     (re.compile(r"CLI/"), ("tools/",), "the command line belongs to tools"),
     (re.compile(r"csignal$|signal\.h$"), ("tools/",), "signals belong to tools"),
 ]

@@ -21,7 +21,8 @@ class ByteTokenizer final : public Tokenizer {
  public:
   static constexpr TokenId kColons = 256;
 
-  TokenIds encode(std::string_view text, SpecialTokenText special) const override {
+  using Tokenizer::encode;
+  TokenIds encode(std::string_view text, SpecialTokenText special, TextPlace) const override {
     TokenIds ids;
     while (!text.empty()) {
       TokenId id = static_cast<unsigned char>(text[0]);

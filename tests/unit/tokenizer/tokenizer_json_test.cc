@@ -60,7 +60,7 @@ TEST(TokenizerJson, AcceptsWhatHasNoMeaningForIds) {
 }
 
 TEST(TokenizerJson, NamesMissingMembers) {
-  for (const char* member : {"model", "pre_tokenizer", "decoder"}) {
+  for (const char* member : {"model", "decoder"}) {
     const std::string error = error_after([&](Json& json) { json.erase(member); });
     EXPECT_THAT(error, AllOf(HasSubstr("tokenizer.json"), HasSubstr(member)));
   }
@@ -79,8 +79,8 @@ TEST(TokenizerJson, NamesMembersOfAWrongType) {
   const Json wrong_values[] = {nullptr, 5, "text", Json::array({1}), true, 1.5};
   for (const char* member : {"model", "pre_tokenizer", "decoder", "added_tokens", "normalizer"}) {
     for (const Json& wrong : wrong_values) {
-      const bool may_be_null = wrong.is_null() && (member == std::string("added_tokens") ||
-                                                   member == std::string("normalizer"));
+      const bool may_be_null =
+          wrong.is_null() && member != std::string("model") && member != std::string("decoder");
       if (may_be_null) continue;
       const std::string error = error_after([&](Json& json) { json[member] = wrong; });
       EXPECT_THAT(error, AllOf(HasSubstr("tokenizer.json"), HasSubstr(member))) << wrong;
@@ -128,13 +128,21 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
   const std::pair<const char*, Json> changes[] = {
       {"/model/type", "WordPiece"},
       {"/model/dropout", 0.1},
-      {"/model/byte_fallback", true},
       {"/normalizer", {{"type", "Lowercase"}}},
-      {"/pre_tokenizer", {{"type", "Metaspace"}}},
-      {"/pre_tokenizer", {{"type", "Digits"}}},
-      {"/decoder", {{"type", "Metaspace"}}},
+      {"/pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+      {"/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "ab"}}},
+      {"/pre_tokenizer",
+       {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "sometimes"}}},
+      {"/pre_tokenizer",
+       {{"type", "Metaspace"},
+        {"replacement", "_"},
+        {"prepend_scheme", "first"},
+        {"add_prefix_space", false}}},
+      {"/decoder", {{"type", "WordPiece"}}},
       {"/decoder",
-       {{"type", "Sequence"}, {"decoders", {{{"type", "ByteLevel"}}, {{"type", "Strip"}}}}}},
+       {{"type", "Sequence"}, {"decoders", {{{"type", "ByteLevel"}}, {{"type", "CTC"}}}}}},
+      {"/decoder", {{"type", "Strip"}, {"content", " "}, {"start", -1}, {"stop", 0}}},
+      {"/decoder", {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", ""}}},
   };
   for (const auto& [path, value] : changes) {
     std::string member = std::string(path).substr(1);
@@ -148,6 +156,23 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
     json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {cut, cut}}};
   });
   EXPECT_THAT(twice, HasSubstr("pre_tokenizer.pretokenizers[1]"));
+}
+
+TEST(TokenizerJson, ByteFallbackOfAByteLevelVocabularyNeedsAllBytes) {
+  EXPECT_EQ(error_after([](Json& json) { json["model"]["byte_fallback"] = true; }), "no error");
+  EXPECT_THAT(error_after([](Json& json) {
+                json["model"]["byte_fallback"] = true;
+                json["model"]["vocab"].erase("z");
+              }),
+              HasSubstr("model.byte_fallback"));
+}
+
+TEST(TokenizerJson, AffixesBelongToByteLevelVocabularies) {
+  EXPECT_THAT(error_after([](Json& json) {
+                json["pre_tokenizer"] = nullptr;
+                json["model"]["end_of_word_suffix"] = "</w>";
+              }),
+              AllOf(HasSubstr("model.end_of_word_suffix"), HasSubstr("byte-level")));
 }
 
 TEST(TokenizerJson, NamesBadPatterns) {
