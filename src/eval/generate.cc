@@ -33,13 +33,13 @@ std::vector<LatentRange> latent_ranges(const ClaraModel& model,
 }
 
 void check_prompts(const ClaraModel& model, const std::vector<TokenIds>& prompts) {
-  const std::int64_t limit = model.base().config().max_positions;
+  const BaseConfig& config = model.base().config();
   for (std::size_t n = 0; n < prompts.size(); ++n) {
     const auto length = static_cast<std::int64_t>(prompts[n].size());
-    if (length == 0 || length > limit) {
-      throw DataError("prompt " + std::to_string(n) + ": expected 1 to " + std::to_string(limit) +
-                      " tokens (config.json: max_position_embeddings), found " +
-                      std::to_string(length));
+    if (length == 0 || length > config.longest_sequence()) {
+      throw DataError("prompt " + std::to_string(n) + ": expected 1 to " +
+                      std::to_string(config.longest_sequence()) + " tokens, the base model's " +
+                      config.longest_sequence_reason() + ", found " + std::to_string(length));
     }
   }
 }
@@ -88,39 +88,36 @@ void keep_sequences(ActiveSequences& active, const std::vector<std::int64_t>& ke
   }
 }
 
+/// All prompts with the latents that stand at their memory tokens.
+struct PromptSet {
+  const std::vector<TokenIds>& tokens;
+  std::vector<LatentRange> latent_ranges;
+  torch::Tensor latents;  // [·, D] or undefined
+};
+
 class BatchDecoder {
  public:
-  BatchDecoder(const ClaraModel& model, const std::vector<TokenId>& end_ids,
-               const GenerationSettings& settings)
-      : model_(model), end_ids_(end_ids), settings_(settings) {
+  BatchDecoder(const ClaraModel& model, const PromptSet& prompts,
+               const std::vector<TokenId>& end_ids, const GenerationSettings& settings)
+      : model_(model), prompts_(prompts), end_ids_(end_ids), settings_(settings) {
     if (!settings.plain_base) adapter_ = &model.adapter(AdapterRole::kGenerator);
   }
 
-  /// Decodes the prompts of these numbers into `answers`. `latents` [·, D] are theirs, in order.
-  void decode(const std::vector<TokenIds>& prompts, const std::vector<std::size_t>& numbers,
-              const torch::Tensor& latents, std::vector<TokenIds>& answers) const {
+  /// Decodes the prompts of these numbers into `answers`.
+  void decode(const std::vector<std::size_t>& numbers, std::vector<TokenIds>& answers) const {
     const BaseLlm& base = model_.base();
     const torch::Device device = model_.device();
-    std::vector<const TokenIds*> batch;
-    std::vector<std::int64_t> last_places;
     ActiveSequences active;
-    std::int64_t total = 0, longest = 0;
+    std::int64_t longest = 0;
     for (const std::size_t n : numbers) {
-      const auto length = static_cast<std::int64_t>(prompts[n].size());
-      batch.push_back(&prompts[n]);
-      total += length;
+      const auto length = static_cast<std::int64_t>(prompts_.tokens[n].size());
       longest = std::max(longest, length);
-      last_places.push_back(total - 1);
       active.prompts.push_back(n);
       active.positions.push_back(length - 1);
     }
     KvCache cache(base.config(), static_cast<std::int64_t>(numbers.size()),
                   longest + settings_.max_new_tokens, torch::dtype(base.dtype()).device(device));
-    const PackedSequences packed = model_.pack(batch);
-    const torch::Tensor hidden =
-        base.forward(model_.embed(packed, latents), packed.layout, adapter_, {}, &cache);
-    torch::Tensor states =
-        hidden.index_select(0, torch::tensor(last_places, torch::kInt64).to(device));
+    torch::Tensor states = read_whole(active, answers, cache);
     while (true) {
       active.tokens = greedy_tokens(model_, states);
       const std::vector<std::int64_t> kept = take_tokens(active, answers);
@@ -128,16 +125,53 @@ class BatchDecoder {
       if (kept.size() < active.prompts.size()) {
         keep_sequences(active, kept, cache, base.config().num_layers, device);
       }
-      const torch::Tensor ids = torch::tensor(active.tokens, torch::kInt64).to(device);
-      const torch::Tensor positions = torch::tensor(active.positions, torch::kInt64).to(device);
-      const std::int64_t seen =
-          1 + *std::max_element(active.positions.begin(), active.positions.end());
-      states = base.forward_next(base.weights().embedding.index_select(0, ids), positions, seen,
-                                 adapter_, cache);
+      // A sequence that grows beyond LongRoPE's limit is rotated otherwise from its first token on.
+      const bool outgrows_cache = std::find(active.positions.begin(), active.positions.end(),
+                                            base.rotary_limit()) != active.positions.end();
+      states = outgrows_cache ? read_whole(active, answers, cache) : read_next(active, cache);
     }
   }
 
  private:
+  /// Reads the prompts and what was answered so far, and fills the cache anew. → states [N, D] of
+  /// the last tokens.
+  torch::Tensor read_whole(const ActiveSequences& active, const std::vector<TokenIds>& answers,
+                           KvCache& cache) const {
+    std::vector<TokenIds> sequences;
+    std::vector<torch::Tensor> pieces;
+    std::vector<std::int64_t> last_places;
+    std::int64_t total = 0;
+    for (const std::size_t n : active.prompts) {
+      TokenIds& sequence = sequences.emplace_back(prompts_.tokens[n]);
+      sequence.insert(sequence.end(), answers[n].begin(), answers[n].end());
+      total += static_cast<std::int64_t>(sequence.size());
+      last_places.push_back(total - 1);
+      const LatentRange& range = prompts_.latent_ranges[n];
+      if (prompts_.latents.defined())
+        pieces.push_back(prompts_.latents.narrow(0, range.begin, range.length));
+    }
+    std::vector<const TokenIds*> batch;
+    for (const TokenIds& sequence : sequences) batch.push_back(&sequence);
+    const PackedSequences packed = model_.pack(batch);
+    const torch::Tensor embeddings =
+        model_.embed(packed, pieces.empty() ? torch::Tensor() : torch::cat(pieces));
+    return model_.base()
+        .forward(embeddings, packed.layout, adapter_, {}, &cache)
+        .index_select(0, torch::tensor(last_places, torch::kInt64).to(model_.device()));
+  }
+
+  /// Reads the newest token of each sequence. → states [N, D].
+  torch::Tensor read_next(const ActiveSequences& active, KvCache& cache) const {
+    const BaseLlm& base = model_.base();
+    const torch::Tensor ids = torch::tensor(active.tokens, torch::kInt64).to(model_.device()),
+                        positions =
+                            torch::tensor(active.positions, torch::kInt64).to(model_.device());
+    const std::int64_t seen =
+        1 + *std::max_element(active.positions.begin(), active.positions.end());
+    return base.forward_next(base.weights().embedding.index_select(0, ids), positions, seen,
+                             adapter_, cache);
+  }
+
   /// Appends the newest tokens to their answers and moves the positions on. Returns the places of
   /// the sequences that go on.
   std::vector<std::int64_t> take_tokens(ActiveSequences& active,
@@ -149,7 +183,7 @@ class BatchDecoder {
       TokenIds& answer = answers[active.prompts[i]];
       answer.push_back(token);
       ++active.positions[i];
-      const bool has_room = active.positions[i] < model_.base().config().max_positions;
+      const bool has_room = active.positions[i] < model_.base().config().longest_sequence();
       if (has_room && static_cast<std::int64_t>(answer.size()) < settings_.max_new_tokens) {
         kept.push_back(static_cast<std::int64_t>(i));
       }
@@ -158,6 +192,7 @@ class BatchDecoder {
   }
 
   const ClaraModel& model_;
+  const PromptSet& prompts_;
   const std::vector<TokenId>& end_ids_;
   const GenerationSettings& settings_;
   const LoraAdapter* adapter_ = nullptr;
@@ -191,7 +226,8 @@ std::vector<TokenIds> generate_answers(const ClaraModel& model,
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     return prompts[a].size() > prompts[b].size();
   });
-  const BatchDecoder decoder(model, end_ids, settings);
+  const PromptSet set{prompts, ranges, all_latents};
+  const BatchDecoder decoder(model, set, end_ids, settings);
   std::size_t begin = 0;
   while (begin < order.size()) {
     const std::int64_t capacity =
@@ -200,15 +236,7 @@ std::vector<TokenIds> generate_answers(const ClaraModel& model,
     const std::size_t end = std::min(order.size(), begin + static_cast<std::size_t>(fitting));
     const std::vector<std::size_t> numbers(order.begin() + static_cast<std::ptrdiff_t>(begin),
                                            order.begin() + static_cast<std::ptrdiff_t>(end));
-    torch::Tensor batch_latents;
-    if (all_latents.defined()) {
-      std::vector<torch::Tensor> pieces;
-      for (const std::size_t n : numbers) {
-        pieces.push_back(all_latents.narrow(0, ranges[n].begin, ranges[n].length));
-      }
-      batch_latents = torch::cat(pieces);
-    }
-    decoder.decode(prompts, numbers, batch_latents, answers);
+    decoder.decode(numbers, answers);
     begin = end;
   }
   return answers;

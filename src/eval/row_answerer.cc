@@ -51,7 +51,7 @@ RowAnswerer::RowAnswerer(const OpenedModel& opened, const EvalSettings& settings
     : opened_(opened), settings_(settings), prompts_(make_prompt_builder(opened, settings)) {
   if (settings.num_selected < 1) throw ConfigError("num_selected: expected at least 1");
   if (settings.max_new_tokens < 1) throw ConfigError("max_new_tokens: expected at least 1");
-  max_prompt_and_answer_ = opened.model->base().config().max_positions;
+  max_prompt_and_answer_ = opened.model->base().config().longest_sequence();
   if (settings.max_sequence_tokens > 0) {
     max_prompt_and_answer_ =
         std::min<std::int64_t>(max_prompt_and_answer_, settings.max_sequence_tokens);

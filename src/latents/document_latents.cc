@@ -54,8 +54,12 @@ void add_base(ContentHasher& hasher, const BaseLlm& base) {
     hasher.add_number(static_cast<std::uint64_t>(value));
   }
   for (const double value : {c.rms_norm_eps, c.rope.theta, c.rope.factor, c.rope.low_freq_factor,
-                             c.rope.high_freq_factor, c.rope.original_max_positions}) {
+                             c.rope.high_freq_factor, c.rope.original_max_positions,
+                             c.rope.partial_rotary_factor, c.rope.attention_factor}) {
     hasher.add_number(std::bit_cast<std::uint64_t>(value));
+  }
+  for (const std::vector<double>& factors : {c.rope.short_factor, c.rope.long_factor}) {
+    for (const double factor : factors) hasher.add_number(std::bit_cast<std::uint64_t>(factor));
   }
 }
 

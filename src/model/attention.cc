@@ -112,13 +112,16 @@ Tensor block_probabilities(const Tensor& q_rows, const Tensor& keys, const Query
   return scores;
 }
 
+/// Itself, if its rows are dense (they may lie apart: parts of a fused projection do), or a copy.
+Tensor with_dense_rows(const Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
+
 class PackedAttentionNode : public torch::autograd::Function<PackedAttentionNode> {
  public:
   static Tensor forward(AutogradContext* ctx, const Tensor& q_in, const Tensor& k_in,
                         const Tensor& v_in, const Tensor& cos, const Tensor& sin,
                         const c10::intrusive_ptr<AttentionPlan>& plan, LayerCache* cache) {
-    const Tensor q_TD = q_in.detach().contiguous(), k_TD = k_in.detach().contiguous(),
-                 v_TD = v_in.detach().contiguous();
+    const Tensor q_TD = with_dense_rows(q_in.detach()), k_TD = with_dense_rows(k_in.detach()),
+                 v_TD = with_dense_rows(v_in.detach());
     const AttentionShape& shape = plan->shape;
     const PackedLayout& layout = *plan->layout;
     const std::int64_t group = shape.num_heads / shape.num_kv_heads;
@@ -227,11 +230,13 @@ class PackedAttentionNode : public torch::autograd::Function<PackedAttentionNode
   }
 };
 
-/// x [T, heads, hd] rotated, in float32 arithmetic.
+/// x [T, heads, hd] with its first r dimensions rotated, in float32 arithmetic.
 Tensor rotate(const Tensor& x, const RotaryTable& rotary) {
-  const std::vector<Tensor> halves = x.to(torch::kFloat32).chunk(2, -1);
+  const std::int64_t half = rotary.cos.size(1), rest = x.size(2) - 2 * half;
+  const std::vector<Tensor> parts = x.to(torch::kFloat32).split_with_sizes({half, half, rest}, -1);
   const Tensor cos = rotary.cos.unsqueeze(1), sin = rotary.sin.unsqueeze(1);
-  return torch::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1)
+  return torch::cat({parts[0] * cos - parts[1] * sin, parts[1] * cos + parts[0] * sin, parts[2]},
+                    -1)
       .to(x.dtype());
 }
 

@@ -5,7 +5,6 @@
 #include "model/rms_norm.h"
 
 #include "clara/common/error.h"
-#include "clara/model/rotary.h"
 
 namespace clara {
 
@@ -22,15 +21,13 @@ KvCache::KvCache(const BaseConfig& config, std::int64_t num_sequences, std::int6
 
 BaseLlm::BaseLlm(BaseConfig config, BaseWeights weights)
     : config_(std::move(config)), weights_(std::move(weights)) {
-  inverse_frequencies_ = rotary_inverse_frequencies(config_.rope, config_.head_dim).to(device());
+  rotary_ = RotaryEmbedding(config_.rope, config_.head_dim, device());
 }
 
 void BaseLlm::check_length(std::int64_t num_tokens) const {
-  if (num_tokens > config_.max_positions) {
+  if (num_tokens > config_.longest_sequence()) {
     throw DataError("a sequence of " + std::to_string(num_tokens) +
-                    " tokens is longer than the base model's " +
-                    std::to_string(config_.max_positions) +
-                    " positions (config.json: max_position_embeddings)");
+                    " tokens is longer than the base model's " + config_.longest_sequence_reason());
   }
 }
 
@@ -39,7 +36,7 @@ torch::Tensor BaseLlm::forward(const torch::Tensor& embeddings,
                                const LoraAdapter* adapter, const PassSettings& pass,
                                KvCache* cache) const {
   check_length(layout->longest());
-  const RotaryTable rotary = rotary_table(inverse_frequencies_, layout->positions());
+  const RotaryTable rotary = rotary_.of_sequences(*layout);
   Stream stream{embeddings, {}};
   for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
     LayerCache layer_cache;
@@ -61,7 +58,7 @@ torch::Tensor BaseLlm::forward(const torch::Tensor& embeddings,
 torch::Tensor BaseLlm::forward_next(const torch::Tensor& embeddings, const torch::Tensor& positions,
                                     std::int64_t longest, const LoraAdapter* adapter,
                                     KvCache& cache) const {
-  const RotaryTable rotary = rotary_table(inverse_frequencies_, positions);
+  const RotaryTable rotary = rotary_.of_last_tokens(positions);
   Stream stream{embeddings, {}};
   for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
     LayerCache layer_cache{cache.keys(layer), cache.values(layer)};

@@ -262,8 +262,8 @@ CLARA_CPU_CLONES void swiglu_backward_bf16(const Bf16* d, const Bf16* g, const B
   swiglu_backward_loop(d, g, u, dg, du, b, e);
 }
 
-/// One head of one token, rotated (numerics §8: the halves convention of transformers) and scaled.
-/// sign +1 rotates, −1 undoes it.
+/// The 2·half rotated dimensions of one head of one token (numerics §8: the halves convention of
+/// transformers), scaled. sign +1 rotates, −1 is its transpose.
 template <typename T>
 CLARA_INLINE void rotate_head(const T* in, T* out, const float* cos, const float* sin,
                               std::int64_t half, float sign, float scale) {
@@ -280,25 +280,28 @@ CLARA_INLINE void scale_head(const T* in, T* out, std::int64_t head_dim, float s
 }
 
 struct HeadCopy {
-  const float* cos;  // null: no rotation
+  const float* cos;
   const float* sin;
   std::int64_t num_heads, head_dim, length, padded, token_stride;
+  std::int64_t half;  // of the rotated dimensions; 0: no rotation
   float scale;
 };
 
+/// A head of token t: its rotated part, and the rest.
+template <typename T>
+CLARA_INLINE void copy_head(const T* from, T* to, std::int64_t t, float sign, const HeadCopy& a) {
+  rotate_head(from, to, a.cos + t * a.half, a.sin + t * a.half, a.half, sign, a.scale);
+  scale_head(from + 2 * a.half, to + 2 * a.half, a.head_dim - 2 * a.half, a.scale);
+}
+
 template <typename T>
 CLARA_INLINE void split_heads_loop(const T* in, T* out, const HeadCopy& a) {
-  const std::int64_t half = a.head_dim / 2;
   for (std::int64_t h = 0; h < a.num_heads; ++h) {
     T* head = out + h * a.padded * a.head_dim;
     for (std::int64_t t = 0; t < a.length; ++t) {
       const T* from = in + t * a.token_stride + h * a.head_dim;
       T* to = head + t * a.head_dim;
-      if (a.cos != nullptr) {
-        rotate_head(from, to, a.cos + t * half, a.sin + t * half, half, 1.0F, a.scale);
-      } else {
-        scale_head(from, to, a.head_dim, a.scale);
-      }
+      copy_head(from, to, t, 1.0F, a);
     }
     std::memset(head + a.length * a.head_dim, 0,
                 static_cast<std::size_t>((a.padded - a.length) * a.head_dim) * sizeof(T));
@@ -313,17 +316,12 @@ CLARA_CPU_CLONES void split_heads_bf16(const Bf16* in, Bf16* out, const HeadCopy
 
 template <typename T>
 CLARA_INLINE void merge_heads_loop(const T* in, T* out, const HeadCopy& a) {
-  const std::int64_t half = a.head_dim / 2;
   for (std::int64_t h = 0; h < a.num_heads; ++h) {
     const T* head = in + h * a.padded * a.head_dim;
     for (std::int64_t t = 0; t < a.length; ++t) {
       T* to = out + t * a.token_stride + h * a.head_dim;
       const T* from = head + t * a.head_dim;
-      if (a.cos != nullptr) {
-        rotate_head(from, to, a.cos + t * half, a.sin + t * half, half, -1.0F, a.scale);
-      } else {
-        scale_head(from, to, a.head_dim, a.scale);
-      }
+      copy_head(from, to, t, -1.0F, a);
     }
   }
 }
@@ -580,6 +578,7 @@ void split_heads(const torch::Tensor& in_LD, std::int64_t num_heads, std::int64_
                    in_LD.size(0),
                    padded,
                    in_LD.stride(0),
+                   cos.defined() ? cos.size(1) : 0,
                    static_cast<float>(scale)};
   if (is_bf16(in_LD)) {
     split_heads_bf16(in_pointer<Bf16>(in_LD), out_pointer<Bf16>(out_HPd), a);
@@ -597,6 +596,7 @@ void merge_heads(const torch::Tensor& in_HPd, std::int64_t length, const torch::
                    length,
                    in_HPd.size(1),
                    out_LD.stride(0),
+                   cos.defined() ? cos.size(1) : 0,
                    static_cast<float>(scale)};
   if (is_bf16(in_HPd)) {
     merge_heads_bf16(in_pointer<Bf16>(in_HPd), out_pointer<Bf16>(out_LD), a);

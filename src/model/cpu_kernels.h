@@ -37,12 +37,12 @@ void swiglu_backward(const torch::Tensor& d_out, const torch::Tensor& gate, cons
                      torch::Tensor& d_gate, torch::Tensor& d_up);
 
 /// One sequence: tokens [L, H·hd] (row stride `in_stride`) → heads [H, padded, hd] with rotary
-/// applied where cosines are given. cos, sin [L, hd/2] float32 or undefined. Rows L … padded − 1
-/// are zeroed. Scaled by `scale`.
+/// applied where cosines are given. cos, sin [L, r/2] float32 (the first r dimensions of a head are
+/// rotated) or undefined. Rows L … padded − 1 are zeroed. Scaled by `scale`.
 void split_heads(const torch::Tensor& in_LD, std::int64_t num_heads, std::int64_t padded,
                  const torch::Tensor& cos, const torch::Tensor& sin, double scale,
                  torch::Tensor& out_HPd);
-/// The transpose: heads [H, padded, hd] → tokens [L, H·hd] with the inverse rotation, times
+/// The transpose: heads [H, padded, hd] → tokens [L, H·hd] with the rotation transposed, times
 /// `scale`.
 void merge_heads(const torch::Tensor& in_HPd, std::int64_t length, const torch::Tensor& cos,
                  const torch::Tensor& sin, double scale, torch::Tensor& out_LD);

@@ -1,8 +1,8 @@
 // The block's forward reads like the paper's figure; the nodes it calls hold the gradients.
 #include "model/decoder_layer.h"
 
-#include <initializer_list>
 #include <optional>
+#include <vector>
 
 #include "model/lora_linear.h"
 #include "model/rms_norm.h"
@@ -18,22 +18,29 @@ namespace {
 
 using torch::Tensor;
 
-/// Runs the projections `which`, which share the input x.
-std::vector<Tensor> project(const Tensor& x, std::initializer_list<ProjectionIndex> which,
-                            const BlockContext& c) {
+/// Results of the group's projections, which share the input x.
+std::vector<Tensor> project(const Tensor& x, ProjectionGroup group, const BlockContext& c) {
+  const ProjectionRange range = c.config->projection_range(group);
   std::vector<AdaptedLinear> layers;
-  for (ProjectionIndex p : which) {
+  for (std::size_t p = range.first; p < range.first + range.count; ++p) {
     layers.push_back({c.weights->projections[p], c.weights->biases[p],
                       c.adapter != nullptr ? c.adapter->pair(c.layer, p) : LoraPair{}});
   }
   DropoutSpec dropout{c.pass.dropout, 0};
   if (dropout.active()) {
-    dropout.seed = derive_seed(
-        c.pass.dropout_seed, "lora_dropout",
-        {static_cast<std::uint64_t>(c.layer), static_cast<std::uint64_t>(*which.begin())});
+    dropout.seed =
+        derive_seed(c.pass.dropout_seed, "lora_dropout",
+                    {static_cast<std::uint64_t>(c.layer), static_cast<std::uint64_t>(range.first)});
   }
   return lora_linear(x, std::move(layers), c.adapter != nullptr ? c.adapter->scale() : 1.0,
                      dropout);
+}
+
+/// The group's results of these widths, also where one matrix makes them all.
+std::vector<Tensor> project_parts(const Tensor& x, ProjectionGroup group,
+                                  const std::vector<std::int64_t>& widths, const BlockContext& c) {
+  std::vector<Tensor> results = project(x, group, c);
+  return results.size() == widths.size() ? results : results[0].split_with_sizes(widths, 1);
 }
 
 /// RMSNorm over each head (Qwen3). x [T, heads·hd].
@@ -87,10 +94,14 @@ class CheckpointNode : public torch::autograd::Function<CheckpointNode> {
 
 Stream decoder_layer(const Stream& in, const BlockContext& c) {
   const AttentionShape shape{c.config->num_heads, c.config->num_kv_heads, c.config->head_dim};
+  const std::int64_t q_width = shape.num_heads * shape.head_dim,
+                     kv_width = shape.num_kv_heads * shape.head_dim,
+                     inner = c.config->intermediate_size;
   const double eps = c.config->rms_norm_eps;
 
   auto [residual, normed] = add_rms_norm(in.x, in.delta, c.weights->input_norm, eps);
-  std::vector<Tensor> qkv = project(normed, {kQ, kK, kV}, c);
+  std::vector<Tensor> qkv =
+      project_parts(normed, ProjectionGroup::kQkv, {q_width, kv_width, kv_width}, c);
   if (c.config->qk_norm) {
     qkv[0] = head_norm(qkv[0], c.weights->q_norm, eps);
     qkv[1] = head_norm(qkv[1], c.weights->k_norm, eps);
@@ -100,12 +111,13 @@ Stream decoder_layer(const Stream& in, const BlockContext& c) {
           ? packed_attention(qkv[0], qkv[1], qkv[2], shape, c.layout, c.rotary, c.cache)
           : cached_attention(qkv[0], qkv[1], qkv[2], shape, c.positions, c.longest, c.rotary,
                              *c.cache);
-  const Tensor attention_out = project(attended, {kO}, c)[0];
+  const Tensor attention_out = project(attended, ProjectionGroup::kOutput, c)[0];
 
   auto [middle, normed_middle] =
       add_rms_norm(residual, attention_out, c.weights->post_attention_norm, eps);
-  const std::vector<Tensor> gate_up = project(normed_middle, {kGate, kUp}, c);
-  return {middle, project(swiglu(gate_up[0], gate_up[1]), {kDown}, c)[0]};
+  const std::vector<Tensor> gate_up =
+      project_parts(normed_middle, ProjectionGroup::kGateUp, {inner, inner}, c);
+  return {middle, project(swiglu(gate_up[0], gate_up[1]), ProjectionGroup::kDown, c)[0]};
 }
 
 Stream checkpointed_decoder_layer(const Stream& in, const BlockContext& context) {

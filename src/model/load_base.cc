@@ -37,9 +37,10 @@ std::vector<ExpectedTensor> expected_tensors(const BaseConfig& c) {
       all.push_back({prefix + "self_attn.q_norm.weight", {c.head_dim}, heads});
       all.push_back({prefix + "self_attn.k_norm.weight", {c.head_dim}, heads});
     }
-    for (std::size_t p = 0; p < projections.size(); ++p) {
-      const ProjectionSpec& spec = projections[p];
-      const std::string& reason = p < kGate ? heads : inner;
+    for (const ProjectionSpec& spec : projections) {
+      const bool is_attention =
+          spec.group == ProjectionGroup::kQkv || spec.group == ProjectionGroup::kOutput;
+      const std::string& reason = is_attention ? heads : inner;
       all.push_back(
           {prefix + spec.path + ".weight", {spec.out_features, spec.in_features}, reason});
       if (spec.bias) all.push_back({prefix + spec.path + ".bias", {spec.out_features}, reason});
@@ -74,7 +75,7 @@ void check_tensors(const SafetensorsFolder& folder, const BaseConfig& config) {
         entry.dtype != TensorDtype::kF16) {
       throw DataError(folder.path().string() + ": tensor " + expected.name +
                       ": expected float32, bfloat16 or float16, found " +
-                      std::string(dtype_name(entry.dtype)));
+                      std::string(dtype_name(entry.dtype)) + "; quantised bases are not supported");
     }
   }
   for (const std::string& name : folder.names()) {

@@ -39,9 +39,9 @@ LoraAdapter::LoraAdapter(const BaseConfig& base, LoraSettings settings, std::uin
     : settings_(std::move(settings)), projections_(base.projections()) {
   check_targets(settings_, projections_);
   at::Generator generator = at::detail::createCPUGenerator(seed);
-  pairs_.resize(static_cast<std::size_t>(base.num_layers) * kNumProjections);
+  pairs_.resize(static_cast<std::size_t>(base.num_layers) * projections_.size());
   for (std::size_t i = 0; i < pairs_.size(); ++i) {
-    const ProjectionSpec& projection = projections_[i % kNumProjections];
+    const ProjectionSpec& projection = projections_[i % projections_.size()];
     if (!is_target(settings_, projection)) continue;
     const double bound = 1.0 / std::sqrt(static_cast<double>(projection.in_features));
     pairs_[i].a = torch::empty({settings_.rank, projection.in_features})
@@ -57,8 +57,8 @@ std::vector<NamedTensor> LoraAdapter::named_tensors() const {
   for (std::size_t i = 0; i < pairs_.size(); ++i) {
     if (!pairs_[i].defined()) continue;
     const std::string prefix = "base_model.model.model.layers." +
-                               std::to_string(i / kNumProjections) + "." +
-                               projections_[i % kNumProjections].path;
+                               std::to_string(i / projections_.size()) + "." +
+                               projections_[i % projections_.size()].path;
     result.push_back({prefix + ".lora_A.weight", pairs_[i].a});
     result.push_back({prefix + ".lora_B.weight", pairs_[i].b});
   }

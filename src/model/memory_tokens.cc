@@ -9,6 +9,29 @@
 
 namespace clara {
 
+namespace {
+
+/// Rows converted at a time: statistics of a large vocabulary must not need a float copy of it.
+constexpr std::int64_t kRowsAtATime = 2048;
+
+/// Mean [D] of the rows of a matrix [V, D], float64.
+torch::Tensor column_means(const torch::Tensor& matrix) {
+  torch::Tensor sum = torch::zeros({matrix.size(1)}, matrix.options().dtype(torch::kFloat64));
+  for (const torch::Tensor& rows : matrix.split(kRowsAtATime))
+    sum += rows.sum(0, /*keepdim=*/false, torch::kFloat64);
+  return sum / static_cast<double>(matrix.size(0));
+}
+
+/// Standard deviation [D] of the columns, float64.
+torch::Tensor column_deviations(const torch::Tensor& matrix, const torch::Tensor& means) {
+  torch::Tensor sum = torch::zeros_like(means);
+  for (const torch::Tensor& rows : matrix.split(kRowsAtATime))
+    sum += (rows.to(torch::kFloat64) - means).square_().sum(0);
+  return (sum / static_cast<double>(matrix.size(0) - 1)).sqrt_();
+}
+
+}  // namespace
+
 torch::Tensor MemoryTokens::embedding_rows() const { return torch::cat({memory_rows, fixed_rows}); }
 
 torch::Tensor MemoryTokens::output_rows() const {
@@ -18,12 +41,14 @@ torch::Tensor MemoryTokens::output_rows() const {
 MemoryTokens init_memory_tokens(const BaseLlm& base, std::int64_t num_memory,
                                 const std::string& memory_init, std::uint64_t seed) {
   const torch::NoGradGuard no_grad;
-  const torch::Tensor embedding = base.weights().embedding.to(torch::kFloat32);
+  const torch::Tensor& embedding = base.weights().embedding;
   const torch::Device device = embedding.device();
   at::Generator generator = at::detail::createCPUGenerator(derive_seed(seed, "memory_rows"));
   const torch::Tensor noise =
       torch::empty({num_memory + 3, embedding.size(1)}).normal_(0, 1, generator).to(device);
-  const torch::Tensor rows = embedding.mean(0) + 0.1 * embedding.std(0) * noise;
+  const torch::Tensor means = column_means(embedding);
+  const torch::Tensor rows =
+      (means + 0.1 * column_deviations(embedding, means) * noise).to(torch::kFloat32);
   MemoryTokens tokens;
   tokens.memory_rows = rows.narrow(0, 0, num_memory).clone();
   tokens.fixed_rows = rows.narrow(0, num_memory, 3).clone();
@@ -34,17 +59,14 @@ MemoryTokens init_memory_tokens(const BaseLlm& base, std::int64_t num_memory,
       ids.push_back(
           static_cast<std::int64_t>(stream.below(static_cast<std::uint64_t>(embedding.size(0)))));
     }
-    tokens.memory_rows =
-        embedding.index_select(0, torch::tensor(ids, torch::kInt64).to(device)).clone();
+    tokens.memory_rows = embedding.index_select(0, torch::tensor(ids, torch::kInt64).to(device))
+                             .to(torch::kFloat32, /*non_blocking=*/false, /*copy=*/true);
   } else if (memory_init != "noise") {
     throw ConfigError("model.memory_init: expected noise or tokens, found " + memory_init);
   }
   if (!base.config().tie_word_embeddings) {
-    tokens.head_rows = base.weights()
-                           .head.to(torch::kFloat32)
-                           .mean(0, /*keepdim=*/true)
-                           .repeat({num_memory + 3, 1})
-                           .contiguous();
+    tokens.head_rows =
+        column_means(base.weights().head).to(torch::kFloat32).repeat({num_memory + 3, 1});
   }
   return tokens;
 }

@@ -18,6 +18,7 @@
 #include "clara/objectives/compression_objective.h"
 #include "clara/objectives/joint_objective.h"
 #include "clara/objectives/retriever_objective.h"
+#include "clara/trainer/sequence_limits.h"
 
 namespace clara {
 namespace {
@@ -117,21 +118,6 @@ void set_threads(std::int32_t num_threads) {
   if (num_threads > 0) at::set_num_threads(num_threads);
 }
 
-void check_lengths(const RunConfig& config, const BaseConfig& base) {
-  const std::int64_t document = config.model.doc_max_tokens + 3 + config.num_memory_tokens();
-  const auto fail = [&](const std::string& key, std::int64_t found) {
-    throw ConfigError(key + ": sequences of " + std::to_string(found) +
-                      " tokens are longer than the base model's " +
-                      std::to_string(base.max_positions) +
-                      " positions (config.json: max_position_embeddings)");
-  };
-  if (document > base.max_positions) fail("model.doc_max_tokens", document);
-  if (config.stage != Stage::kRetriever &&
-      config.trainer.max_sequence_tokens > base.max_positions) {
-    fail("trainer.max_sequence_tokens", config.trainer.max_sequence_tokens);
-  }
-}
-
 /// Text side, rows and prompts: all that can be checked without weights.
 struct JobInputs {
   TextSide text;
@@ -144,7 +130,7 @@ struct JobInputs {
 /// `look_only`: bad rows are for the caller to find and count, instead of ending it here.
 JobInputs open_inputs(const RunConfig& config, bool look_only = false) {
   const BaseConfig base = load_base_config(config.model.base);
-  check_lengths(config, base);
+  check_sequence_limits(config, base);
   check_base_tensors(config.model.base, base);
   JobInputs inputs;
   inputs.text =

@@ -117,6 +117,16 @@ class ConfigTest(MistakesCase):
                 ("trainer.max_sequence_tokens", "5000", "4096", "max_position_embeddings"),
             ),
             Mistake(
+                "longer than the model's window",
+                lambda p: p.edit_base_config(model_type="mistral", sliding_window=500), USAGE,
+                ("trainer.max_sequence_tokens", "512", "sliding window of 500 tokens", "set it to 500 or less"),
+            ),
+            Mistake(
+                "documents longer than the model's window",
+                lambda p: p.edit_base_config(model_type="mistral", sliding_window=70), USAGE,
+                ("model.doc_max_tokens", "sliding window of 70 tokens", "or less"),
+            ),
+            Mistake(
                 "target module that is none", lambda p: p.set(model__lora__target_modules=["w_proj"]),
                 USAGE, ("w_proj", "q_proj"),
             ),
@@ -277,7 +287,7 @@ class BaseModelTest(MistakesCase):
             refused("activation", edit(hidden_act="gelu"), "hidden_act", "gelu", "silu"),
             refused("rope type", edit(rope_scaling={"rope_type": "yarn", "factor": 2.0}), "rope_type", "yarn",
                     "llama3"),
-            refused("sliding window", edit(model_type="mistral", sliding_window=1024), "sliding_window", "1024"),
+            refused("window that is no number", edit(model_type="mistral", sliding_window="wide"), "sliding_window"),
             refused("quantised", edit(quantization_config={"quant_method": "gptq"}), "quantization_config"),
             refused("experts", edit(num_local_experts=8), "num_local_experts"),
             refused("key-value heads", edit(num_key_value_heads=3), "num_key_value_heads", "4", "found 3"),

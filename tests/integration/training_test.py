@@ -6,6 +6,7 @@ without writing, and going on after a stop or a damage.
 import json
 import math
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -242,6 +243,14 @@ class LookingTest(ProgramCase):
         self.assertEqual((without.code, without.out), (OK, with_weights.out), without)
         for word in ("parameters", "compressor adapter", "optimizer", "fits a device of 80 GB", "steps"):
             self.assertIn(word, without.out)
+
+    def test_a_plan_of_a_config_json_alone_takes_every_row_at_its_limits(self):
+        base = pathlib.Path(__file__).parents[1] / "fixtures" / "configs" / "mistral-7b-instruct-v0.2"
+        outcome = self.assert_nothing_written("--plan", "--num-gpus", "2", "--set", f"model.base={base}")
+        self.assert_ended(outcome)
+        for pattern in (r", 2 device\(s\)", r"no tokenizer beside config\.json", r"base \(frozen\) +7\.24 G",
+                        r"prompt and answer tokens a row +512 ", r"rows a step on one device +2 "):  # fmt: skip
+            self.assertRegex(outcome.out, pattern)
 
     def test_print_config_shows_what_set_and_output_changed(self):
         outcome = self.assert_nothing_written(

@@ -19,6 +19,7 @@ namespace clara::testing {
 inline constexpr std::int64_t kTinyVocabRows = 50;  ///< V
 inline constexpr std::int64_t kTinyNumMemory = 4;   ///< M
 inline constexpr std::int64_t kTinyWidth = 32;      ///< D
+inline constexpr std::int64_t kTinyRotaryLimit = 10;
 inline constexpr TokenId kTinyBos = 1, kTinyEos = 2;
 inline constexpr TokenId kTinyEnc = kTinyVocabRows + kTinyNumMemory + 1, kTinySep = kTinyEnc + 1;
 
@@ -26,6 +27,8 @@ struct TinyModelOptions {
   bool tied = true;
   bool qkv_bias = false;
   bool qk_norm = false;
+  /// Fused projections, partial rotary, LongRoPE beyond kTinyRotaryLimit tokens.
+  bool phi3 = false;
   torch::Dtype dtype = torch::kFloat32;
   std::uint64_t seed = 1;
   /// Non-zero B in every adapter, so that nothing hides behind a fresh adapter's zero.
@@ -34,7 +37,10 @@ struct TinyModelOptions {
 
 inline BaseConfig tiny_config(const TinyModelOptions& options = {}) {
   BaseConfig config;
-  config.model_type = options.qk_norm ? "qwen3" : options.qkv_bias ? "qwen2" : "llama";
+  config.model_type = options.phi3       ? "phi3"
+                      : options.qk_norm  ? "qwen3"
+                      : options.qkv_bias ? "qwen2"
+                                         : "llama";
   config.hidden_size = kTinyWidth;
   config.intermediate_size = 48;
   config.num_layers = 2;
@@ -46,6 +52,15 @@ inline BaseConfig tiny_config(const TinyModelOptions& options = {}) {
   config.tie_word_embeddings = options.tied;
   config.qkv_bias = options.qkv_bias;
   config.qk_norm = options.qk_norm;
+  if (options.phi3) {
+    config.fused_projections = true;
+    config.rope.kind = RopeConfig::Kind::kLongRope;
+    config.rope.partial_rotary_factor = 0.75;
+    config.rope.short_factor = {1.0, 1.1, 1.4};
+    config.rope.long_factor = {1.3, 2.5, 7.0};
+    config.rope.original_max_positions = kTinyRotaryLimit;
+    config.rope.attention_factor = 1.2;
+  }
   return config;
 }
 

@@ -11,6 +11,7 @@
 #include "clara/model/base_config.h"
 #include "clara/model/lora.h"
 #include "clara/model/packed_sequences.h"
+#include "clara/model/rotary.h"
 
 namespace clara {
 
@@ -43,8 +44,9 @@ struct DecoderLayerWeights {
   torch::Tensor input_norm;                ///< [D]
   torch::Tensor post_attention_norm;       ///< [D]
   torch::Tensor q_norm, k_norm;            ///< [hd] or undefined
-  std::vector<torch::Tensor> projections;  ///< [out, in], by ProjectionIndex
-  std::vector<torch::Tensor> biases;       ///< [out] or undefined, by ProjectionIndex
+  std::vector<torch::Tensor> projections;  ///< [out, in], in the order of BaseConfig::projections()
+  std::vector<torch::Tensor>
+      biases;  ///< [out] or undefined, in the order of BaseConfig::projections()
 };
 
 struct BaseWeights {
@@ -62,6 +64,9 @@ class BaseLlm {
   const BaseWeights& weights() const { return weights_; }
   torch::Dtype dtype() const { return weights_.embedding.scalar_type(); }
   torch::Device device() const { return weights_.embedding.device(); }
+  /// A sequence longer than this is rotated otherwise from its first token on (LongRoPE); the
+  /// largest int64 where none is.
+  std::int64_t rotary_limit() const { return rotary_.limit(); }
 
   /// Hidden states after the final norm, [T, D], of packed embeddings [T, D] in dtype(). `adapter`
   /// may be null (the plain base). With `cache` the keys and values are kept (no gradient then).
@@ -71,7 +76,8 @@ class BaseLlm {
                         KvCache* cache = nullptr) const;
 
   /// One more token a sequence: embeddings [N, D], positions [N] int64, the largest of which is
-  /// `longest` − 1. → [N, D].
+  /// `longest` − 1. → [N, D]. What the cache holds of a sequence was rotated for its length then: a
+  /// sequence that grows beyond rotary_limit() needs forward() over all of it instead.
   torch::Tensor forward_next(const torch::Tensor& embeddings, const torch::Tensor& positions,
                              std::int64_t longest, const LoraAdapter* adapter,
                              KvCache& cache) const;
@@ -81,7 +87,7 @@ class BaseLlm {
 
   BaseConfig config_;
   BaseWeights weights_;
-  torch::Tensor inverse_frequencies_;
+  RotaryEmbedding rotary_;
 };
 
 /// Reads the weights of a Hugging Face folder. CPU weights whose type is `dtype` stay

@@ -44,8 +44,9 @@ class LoraAdapter {
   const LoraSettings& settings() const { return settings_; }
   /// α / R.
   double scale() const { return settings_.alpha / static_cast<double>(settings_.rank); }
+  /// `projection`: its place in BaseConfig::projections().
   const LoraPair& pair(std::int64_t layer, std::size_t projection) const {
-    return pairs_[static_cast<std::size_t>(layer) * kNumProjections + projection];
+    return pairs_[static_cast<std::size_t>(layer) * projections_.size() + projection];
   }
   /// Every trained tensor under its PEFT file key
   /// ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"), by layer, then projection,

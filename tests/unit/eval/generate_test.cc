@@ -10,6 +10,7 @@
 #include <torch/torch.h>
 
 #include "clara/common/error.h"
+#include "clara/common/tensor_file.h"
 #include "clara/model/answer_loss.h"
 
 namespace clara {
@@ -232,6 +233,69 @@ TEST(Generate, EndsWhereTheBaseModelHasNoPositionsLeft) {
   // one, which they predict, has no place to be read at.
   const auto answers = generate_answers(model, {{1, 2, 3, 4, 5, 6}}, {}, {}, settings_of(12));
   EXPECT_EQ(answers[0].size(), 3u);
+}
+
+TEST(Generate, EndsWhereTheSlidingWindowIsFull) {
+  BaseConfig config = tiny_config();
+  config.sliding_window = 8;
+  const ClaraModel model = tiny_model(config);
+  EXPECT_EQ(generate_answers(model, {{1, 2, 3, 4, 5, 6}}, {}, {}, settings_of(12))[0].size(), 3u);
+  try {
+    generate_answers(model, {TokenIds(9, 1)}, {}, {});
+    FAIL() << "a prompt longer than the window was read";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("sliding window of 8 tokens"));
+    EXPECT_THAT(error.what(), testing::HasSubstr("found 9"));
+  }
+}
+
+/// A model whose rotation changes for sequences longer than `limit`.
+BaseConfig longrope_config(std::int64_t limit) {
+  BaseConfig config = tiny_config();
+  config.model_type = "phi3";
+  config.fused_projections = true;
+  config.rope.kind = RopeConfig::Kind::kLongRope;
+  config.rope.partial_rotary_factor = 0.75;
+  config.rope.short_factor = {1.0, 1.1, 1.4};
+  config.rope.long_factor = {2.5, 4.5, 9.0};
+  config.rope.original_max_positions = static_cast<double>(limit);
+  config.rope.attention_factor = 1.3;
+  return config;
+}
+
+TEST(Generate, CrossingTheLimitOfLongRopeEqualsReadingEverythingAgain) {
+  const PromptSet set = make_prompts(5);
+  const auto answers_with = [&](std::int64_t limit) {
+    const ClaraModel model = tiny_model(longrope_config(limit));
+    const auto answers = generate_answers(model, set.prompts, set.latents(), {}, settings_of(12));
+    for (std::size_t n = 0; n < set.prompts.size(); ++n) {
+      EXPECT_EQ(answers[n],
+                generate_without_cache(model, set.prompts[n], set.latents_of_prompt[n], 12))
+          << "limit " << limit << ", prompt " << n << " of " << set.prompts[n].size() << " tokens";
+    }
+    return answers;
+  };
+  // Prompts of 4 to 18 tokens: some are beyond the limit from the start, some cross it at
+  // different steps, and a limit of 40 is never reached.
+  const auto near = answers_with(12);
+  EXPECT_NE(near, answers_with(40));
+  answers_with(5);
+}
+
+TEST(Generate, CrossingTheLimitOfLongRopeGivesTheTokensOfTransformers) {
+  torch::set_num_threads(1);
+  const std::filesystem::path folder = CLARA_SOURCE_DIR "/tests/fixtures/longrope";
+  const auto expected = load_tensors(folder / "expected.safetensors");
+  const auto tokens = [&](const std::string& name) {
+    const torch::Tensor ids = expected.at(name).to(torch::kInt32);
+    return TokenIds(ids.const_data_ptr<std::int32_t>(),
+                    ids.const_data_ptr<std::int32_t>() + ids.numel());
+  };
+  const ClaraModel model(load_base_llm(folder, torch::kFloat32, torch::kCPU), LoraSettings{},
+                         kNumMemory, "noise", 1);
+  GenerationSettings settings = settings_of(expected.at("answer").numel());
+  settings.plain_base = true;
+  EXPECT_EQ(generate_answers(model, {tokens("prompt")}, {}, {}, settings)[0], tokens("answer"));
 }
 
 TEST(Generate, PromptsThatCannotBeReadAreErrors) {

@@ -89,7 +89,7 @@ TEST(CompressorFingerprint, ChangesWithWhateverLatentsDependOn) {
   EXPECT_NE(after([&](ClaraModel& m) { bump(m.memory().memory_rows); }), reference);
   EXPECT_NE(after([&](ClaraModel& m) { bump(m.memory().fixed_rows); }), reference);
   EXPECT_NE(after([&](ClaraModel& m) { bump(m.base().weights().embedding); }), reference);
-  EXPECT_NE(after([&](ClaraModel& m) { bump(m.base().weights().layers[1].projections[kDown]); }),
+  EXPECT_NE(after([&](ClaraModel& m) { bump(m.base().weights().layers[1].projections.back()); }),
             reference);
   EXPECT_EQ(after([&](ClaraModel& m) {
               bump(m.adapter(AdapterRole::kGenerator).named_tensors()[0].tensor);
@@ -116,6 +116,19 @@ TEST(CompressorFingerprint, ChangesWithNormsBiasesAndArchitecture) {
   const ClaraModel plain(BaseLlm(config, tiny_weights(config)), tiny_lora(), kTinyNumMemory,
                          "noise", 1);
   EXPECT_NE(compressor_fingerprint(turned), compressor_fingerprint(plain)) << "rope_theta";
+  TinyModelOptions options;
+  options.phi3 = true;
+  BaseConfig stretched = tiny_config(options);
+  const auto fingerprint = [&] {
+    return compressor_fingerprint(ClaraModel(BaseLlm(stretched, tiny_weights(stretched)),
+                                             tiny_lora(), kTinyNumMemory, "noise", 1));
+  };
+  const Hash128 before = fingerprint();
+  stretched.rope.long_factor[1] += 0.5;
+  EXPECT_NE(fingerprint(), before) << "a LongRoPE factor";
+  stretched = tiny_config(options);
+  stretched.rope.attention_factor += 0.1;
+  EXPECT_NE(fingerprint(), before) << "the attention factor";
 }
 
 TEST(DocumentKey, DistinguishesDocuments) {

@@ -26,20 +26,30 @@ using Json = nlohmann::json;
 using Tensors = std::map<std::string, torch::Tensor>;
 
 Json config_json(const BaseConfig& config) {
-  return {{"model_type", config.model_type},
-          {"hidden_size", config.hidden_size},
-          {"intermediate_size", config.intermediate_size},
-          {"num_hidden_layers", config.num_layers},
-          {"num_attention_heads", config.num_heads},
-          {"num_key_value_heads", config.num_kv_heads},
-          {"head_dim", config.head_dim},
-          {"vocab_size", config.vocab_rows},
-          {"max_position_embeddings", config.max_positions},
-          {"rms_norm_eps", config.rms_norm_eps},
-          {"tie_word_embeddings", config.tie_word_embeddings},
-          {"hidden_act", "silu"},
-          {"rope_theta", 10000.0},
-          {"eos_token_id", kTinyEos}};
+  Json json = {{"model_type", config.model_type},
+               {"hidden_size", config.hidden_size},
+               {"intermediate_size", config.intermediate_size},
+               {"num_hidden_layers", config.num_layers},
+               {"num_attention_heads", config.num_heads},
+               {"num_key_value_heads", config.num_kv_heads},
+               {"head_dim", config.head_dim},
+               {"vocab_size", config.vocab_rows},
+               {"max_position_embeddings", config.max_positions},
+               {"rms_norm_eps", config.rms_norm_eps},
+               {"tie_word_embeddings", config.tie_word_embeddings},
+               {"hidden_act", "silu"},
+               {"rope_theta", 10000.0},
+               {"eos_token_id", kTinyEos}};
+  if (config.rope.kind == RopeConfig::Kind::kLongRope) {
+    json["partial_rotary_factor"] = config.rope.partial_rotary_factor;
+    json["original_max_position_embeddings"] =
+        static_cast<std::int64_t>(config.rope.original_max_positions);
+    json["rope_scaling"] = {{"type", "longrope"},
+                            {"short_factor", config.rope.short_factor},
+                            {"long_factor", config.rope.long_factor},
+                            {"attention_factor", config.rope.attention_factor}};
+  }
+  return json;
 }
 
 /// The tensors of a checkpoint under their Hugging Face names.
@@ -121,11 +131,12 @@ TEST_F(LoadBase, ComputesWhatTheModelOnDiskComputes) {
   EXPECT_TRUE(loaded.weights().head.is_same(loaded.weights().embedding)) << "a tied head is shared";
 }
 
-TEST(LoadBaseFamilies, UntiedHeadsBiasesAndHeadNormsAreRead) {
-  std::vector<TinyModelOptions> families(3);
+TEST(LoadBaseFamilies, UntiedHeadsBiasesHeadNormsAndFusedProjectionsAreRead) {
+  std::vector<TinyModelOptions> families(4);
   families[0].tied = false;
   families[1].qkv_bias = true;
   families[2].qk_norm = true;
+  families[3].phi3 = true;
   for (const TinyModelOptions& options : families) {
     const BaseConfig config = tiny_config(options);
     const BaseWeights weights = tiny_weights(config, options);
@@ -148,8 +159,8 @@ TEST_F(LoadBase, ConvertsStoredHalvesToTheTypeAskedFor) {
       const BaseLlm loaded = load(asked);
       EXPECT_EQ(loaded.dtype(), asked);
       EXPECT_TRUE(torch::equal(loaded.weights().embedding, weights.embedding.to(stored).to(asked)));
-      EXPECT_TRUE(torch::equal(loaded.weights().layers[1].projections[kDown],
-                               weights.layers[1].projections[kDown].to(stored).to(asked)));
+      EXPECT_TRUE(torch::equal(loaded.weights().layers[1].projections.back(),
+                               weights.layers[1].projections.back().to(stored).to(asked)));
     }
   }
 }
@@ -205,6 +216,12 @@ TEST_F(LoadBase, RefusesATypeThatIsNoWeight) {
                                HasSubstr("found I32")));
 }
 
+TEST_F(LoadBase, SaysThatQuantisedWeightsAreNotSupported) {
+  tensors["model.layers.0.mlp.up_proj.weight"] = torch::ones({48, 32}, torch::kUInt8);
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("model.layers.0.mlp.up_proj.weight"), HasSubstr("U8"),
+                               HasSubstr("quantised bases are not supported")));
+}
+
 TEST_F(LoadBase, NamesATruncatedFile) {
   write();
   const auto path = folder / "model.safetensors";
@@ -251,6 +268,7 @@ TEST_F(LoadBaseConfig, CountsEveryParameter) {
     TinyModelOptions options;
     options.tied = tied;
     options.qk_norm = !tied;
+    options.phi3 = tied;
     const BaseConfig described = tiny_config(options);
     std::int64_t total = 0;
     for (const auto& [name, tensor] :
@@ -341,8 +359,46 @@ TEST_F(LoadBaseConfig, RefusesByFileAndKey) {
       {"num_local_experts", {{"num_local_experts", 8}}},
       {"num_experts", {{"num_experts", 64}}},
       {"partial_rotary_factor", {{"partial_rotary_factor", 0.75}}},
-      {"sliding_window", {{"model_type", "mistral"}, {"sliding_window", 64}}},
-      {"sliding_window", {{"use_sliding_window", true}, {"sliding_window", 64}}},
+      {"partial_rotary_factor", {{"model_type", "phi3"}, {"partial_rotary_factor", 0}}},
+      {"partial_rotary_factor", {{"model_type", "phi3"}, {"partial_rotary_factor", 1.5}}},
+      {"partial_rotary_factor", {{"model_type", "phi3"}, {"partial_rotary_factor", 0.4}}},
+      {"model_type", {{"model_type", "gemma3_text"}}},
+      {"sliding_window", {{"model_type", "mistral"}, {"sliding_window", 0}}},
+      {"sliding_window", {{"model_type", "phi3"}, {"sliding_window", "wide"}}},
+      {"layer_types", {{"layer_types", {"full_attention", "linear_attention"}}}},
+      {"layer_types", {{"layer_types", "full_attention"}}},
+      {"attention_bias", {{"model_type", "mistral"}, {"attention_bias", true}}},
+      {"attention_bias", {{"model_type", "phi3"}, {"attention_bias", true}}},
+      {"mlp_bias", {{"model_type", "qwen2"}, {"mlp_bias", true}}},
+      {"lm_head_bias", {{"lm_head_bias", true}}},
+      {"dual_chunk_attention_config", {{"dual_chunk_attention_config", {{"chunk_size", 8}}}}},
+      {"rope_theta", {{"rope_theta", 0.5}}},
+      {"rope_parameters",
+       {{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}},
+        {"rope_parameters", {{"type", "linear"}, {"factor", 4.0}}}}},
+      {"full_attention", {{"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}}}},
+      {"short_factor", {{"rope_scaling", {{"type", "longrope"}, {"long_factor", {1, 1, 1, 1}}}}}},
+      {"long_factor",
+       {{"rope_scaling",
+         {{"type", "longrope"}, {"short_factor", {1, 1, 1, 1}}, {"long_factor", {1, 1, 1}}}}}},
+      {"long_factor",
+       {{"rope_scaling",
+         {{"type", "longrope"}, {"short_factor", {1, 1, 1, 1}}, {"long_factor", {1, 0, 1, 1}}}}}},
+      {"long_factor",
+       {{"rope_scaling",
+         {{"type", "longrope"}, {"short_factor", {1, 1, 1, 1}}, {"long_factor", 3}}}}},
+      {"long_mscale",
+       {{"rope_scaling",
+         {{"type", "longrope"},
+          {"short_factor", {1, 1, 1, 1}},
+          {"long_factor", {1, 1, 1, 1}},
+          {"long_mscale", 1.2}}}}},
+      {"attention_factor",
+       {{"rope_scaling",
+         {{"type", "longrope"},
+          {"short_factor", {1, 1, 1, 1}},
+          {"long_factor", {1, 1, 1, 1}},
+          {"attention_factor", -1}}}}},
       {"rope_theta", {{"rope_theta", "large"}}},
       {"rope_scaling", {{"rope_scaling", "linear"}}},
       {"rope_type", {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}}}},
@@ -370,16 +426,139 @@ TEST_F(LoadBaseConfig, RefusesByFileAndKey) {
   EXPECT_NO_THROW(load_base_config(folder.path())) << "the table starts from a sound config";
 }
 
-TEST_F(LoadBaseConfig, AWindowThatHoldsEverySequenceIsNoObstacle) {
-  json["model_type"] = "mistral";
-  json["sliding_window"] = 96;
+TEST_F(LoadBaseConfig, AWindowSetsTheLongestSequenceWhereTheFamilyUsesIt) {
+  struct Case {
+    Json change;
+    std::int64_t longest;  // of 96 positions
+  };
+  const std::vector<Case> cases = {
+      {{{"model_type", "mistral"}, {"sliding_window", nullptr}}, 96},
+      {{{"model_type", "mistral"}, {"sliding_window", 96}}, 96},
+      {{{"model_type", "mistral"}, {"sliding_window", 200}}, 96},
+      {{{"model_type", "mistral"}, {"sliding_window", 64}}, 64},
+      {{{"model_type", "mistral"}}, 96},  // transformers' own window of 4,096
+      {{{"model_type", "mistral"}, {"max_position_embeddings", 8192}}, 4096},
+      {{{"model_type", "phi3"}, {"sliding_window", 64}}, 64},
+      {{{"model_type", "phi3"}}, 96},
+      {{{"model_type", "qwen2"}, {"sliding_window", 64}}, 96},
+      {{{"model_type", "qwen2"}, {"sliding_window", 64}, {"use_sliding_window", false}}, 96},
+      {{{"model_type", "qwen2"}, {"sliding_window", 64}, {"use_sliding_window", true}}, 64},
+      {{{"model_type", "qwen3"},
+        {"sliding_window", 64},
+        {"use_sliding_window", true},
+        {"max_window_layers", 2}},
+       96},  // no layer is above
+      {{{"model_type", "qwen3"},
+        {"sliding_window", 64},
+        {"use_sliding_window", true},
+        {"max_window_layers", 1}},
+       64},
+      {{{"model_type", "qwen3"},
+        {"sliding_window", 64},
+        {"layer_types", {"full_attention", "sliding_attention"}}},
+       64},
+      {{{"model_type", "qwen3"},
+        {"sliding_window", 64},
+        {"layer_types", {"full_attention", "full_attention"}}},
+       96},
+      {{{"use_sliding_window", true}, {"sliding_window", 64}}, 64},
+  };
+  const Json sound = json;
+  for (const Case& c : cases) {
+    json = sound;
+    json.update(c.change);
+    write_text("config.json", json.dump());
+    const BaseConfig read = load_base_config(folder.path());
+    EXPECT_EQ(read.longest_sequence(), c.longest) << c.change.dump();
+    EXPECT_THAT(
+        read.longest_sequence_reason(),
+        HasSubstr(c.longest == read.max_positions ? "max_position_embeddings" : "sliding_window"))
+        << c.change.dump();
+  }
+}
+
+TEST_F(LoadBaseConfig, LongRopeIsReadInEitherSpelling) {
+  const Json factors = {{"short_factor", {1.0, 1.1, 1.2, 1.3}},
+                        {"long_factor", {2.0, 3.0, 4.0, 5.0}}};
+  const auto read = [&](const Json& change) {
+    Json changed = json;
+    changed.update(change);
+    write_text("config.json", changed.dump());
+    return load_base_config(folder.path()).rope;
+  };
+  Json section = factors;
+  section["type"] = "longrope";
+  // 96 positions stretched from 32: √(1 + ln 3 / ln 32).
+  const double stretched = 1.1476029;
+  const RopeConfig first =
+      read({{"rope_scaling", section}, {"original_max_position_embeddings", 32}});
+  EXPECT_EQ(first.kind, RopeConfig::Kind::kLongRope);
+  EXPECT_THAT(first.long_factor, ElementsAre(2, 3, 4, 5));
+  EXPECT_THAT(first.short_factor, ElementsAre(1, 1.1, 1.2, 1.3));
+  EXPECT_EQ(first.original_max_positions, 32);
+  EXPECT_NEAR(first.attention_factor, stretched, 1e-6);
+
+  section = factors;
+  section["rope_type"] = "longrope";
+  section["rope_theta"] = 20000.0;
+  section["original_max_position_embeddings"] = 32;
+  const RopeConfig second = read({{"rope_parameters", section}, {"rope_theta", nullptr}});
+  EXPECT_EQ(second.theta, 20000);
+  EXPECT_EQ(second.original_max_positions, 32);
+  EXPECT_NEAR(second.attention_factor, stretched, 1e-6);
+
+  section["factor"] = 1.0;
+  EXPECT_EQ(read({{"rope_parameters", section}}).attention_factor, 1);
+  section["attention_factor"] = 1.5;
+  EXPECT_EQ(read({{"rope_parameters", section}}).attention_factor, 1.5);
+}
+
+TEST_F(LoadBaseConfig, PartialRotaryIsReadInEitherSpelling) {
+  json["model_type"] = "phi3";
+  json["partial_rotary_factor"] = 0.5;
   write();
-  EXPECT_NO_THROW(load_base_config(folder.path()));
-  json["model_type"] = "qwen2";
-  json["sliding_window"] = 16;
-  json["use_sliding_window"] = false;
+  EXPECT_EQ(load_base_config(folder.path()).rope.rotary_dims(8), 4);
+  json.erase("partial_rotary_factor");
+  json["rope_parameters"] = {{"rope_type", "default"}, {"partial_rotary_factor", 0.75}};
   write_text("config.json", json.dump());
-  EXPECT_NO_THROW(load_base_config(folder.path()));
+  EXPECT_EQ(load_base_config(folder.path()).rope.rotary_dims(8), 6);
+}
+
+// ---- published configs --------------------------------------------------------------------------
+
+BaseConfig published(const std::string& name) {
+  return load_base_config(std::filesystem::path(CLARA_SOURCE_DIR "/tests/fixtures/configs") / name);
+}
+
+TEST(PublishedConfigs, Mistral7bInstruct) {
+  const BaseConfig mistral = published("mistral-7b-instruct-v0.2");
+  EXPECT_EQ(mistral.head_dim, 128);
+  EXPECT_EQ(mistral.rope.theta, 1e6);
+  EXPECT_EQ(mistral.longest_sequence(), 32768);
+  EXPECT_FALSE(mistral.tie_word_embeddings);
+  EXPECT_EQ(mistral.num_parameters(), 7241732096);  // the count of the published model
+}
+
+TEST(PublishedConfigs, Phi4MiniInstruct) {
+  const BaseConfig phi = published("phi-4-mini-instruct");
+  EXPECT_TRUE(phi.fused_projections);
+  EXPECT_EQ(phi.head_dim, 128);
+  EXPECT_EQ(phi.rope.rotary_dims(phi.head_dim), 96);
+  EXPECT_EQ(phi.rope.long_factor.size(), 48u);
+  EXPECT_EQ(phi.rope.original_max_positions, 4096);
+  EXPECT_NEAR(phi.rope.attention_factor, 1.1902380, 1e-6);  // √(1 + ln 32 / ln 4096)
+  EXPECT_EQ(phi.longest_sequence(), 131072) << "the window of 262,144 holds every sequence";
+  EXPECT_TRUE(phi.tie_word_embeddings);
+  EXPECT_THAT(phi.end_ids, ElementsAre(199999));
+  EXPECT_EQ(phi.num_parameters(), 3836021760);  // the count of the published model
+}
+
+TEST(PublishedConfigs, Phi3MiniHasAWindowOfOneTokenLessThanItsUsualLimit) {
+  const BaseConfig phi = published("phi-3-mini-4k-instruct");
+  EXPECT_EQ(phi.longest_sequence(), 2047);
+  EXPECT_EQ(phi.longest_sequence_reason(),
+            "sliding window of 2047 tokens (config.json: sliding_window)");
+  EXPECT_EQ(phi.num_parameters(), 3821079552);  // the count of the published model
 }
 
 TEST_F(LoadBaseConfig, NamesAFileThatIsNoJsonObject) {

@@ -24,11 +24,12 @@ using torch::Tensor;
 constexpr double kSame = 1e-5;  // of the largest value: the same up to the order of additions
 
 std::vector<TinyModelOptions> all_models() {
-  TinyModelOptions untied, biased, normed;
+  TinyModelOptions untied, biased, normed, phi3;
   untied.tied = false;
   biased.qkv_bias = true;
   normed.qk_norm = true;
-  return {{}, untied, biased, normed};
+  phi3.phi3 = true;
+  return {{}, untied, biased, normed, phi3};
 }
 
 /// Token sequences of these lengths.
@@ -144,6 +145,26 @@ TEST(BaseLlm, RefusesASequenceLongerThanItsPositions) {
     EXPECT_THAT(error.what(), HasSubstr("97"));
     EXPECT_THAT(error.what(), HasSubstr("96"));
     EXPECT_THAT(error.what(), HasSubstr("max_position_embeddings"));
+  }
+}
+
+TEST(BaseLlm, RefusesASequenceLongerThanItsSlidingWindow) {
+  BaseConfig config = tiny_config();
+  config.sliding_window = 20;
+  const BaseLlm base(config, tiny_weights(config));
+  const auto run = [&](std::int64_t length) {
+    return base.forward(
+        torch::zeros({length, kTinyWidth}),
+        std::make_shared<PackedLayout>(std::vector<std::int64_t>{length}, torch::kCPU), nullptr);
+  };
+  EXPECT_NO_THROW(run(20)) << "the first token is still within the last one's window";
+  try {
+    run(21);
+    FAIL() << "21 tokens were accepted";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("21"));
+    EXPECT_THAT(error.what(), HasSubstr("sliding window of 20 tokens"));
+    EXPECT_THAT(error.what(), HasSubstr("config.json: sliding_window"));
   }
 }
 
@@ -403,6 +424,23 @@ TEST(LoraAdapter, AdaptsExactlyItsTargets) {
                          "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight"));
   EXPECT_EQ(count_lora_parameters(tiny_config(), settings), adapter.num_parameters());
   EXPECT_THAT(adapter.target_module_names(), ::testing::ElementsAre("down_proj", "v_proj"));
+}
+
+TEST(LoraAdapter, AFusedMatrixGetsOneAdapter) {
+  TinyModelOptions options;
+  options.phi3 = true;
+  const BaseConfig config = tiny_config(options);
+  const LoraAdapter adapter(config, tiny_lora(), 1, torch::kCPU);
+  EXPECT_THAT(adapter.target_module_names(),
+              ::testing::ElementsAre("down_proj", "gate_up_proj", "o_proj", "qkv_proj"));
+  const std::vector<NamedTensor> tensors = adapter.named_tensors();
+  ASSERT_EQ(tensors.size(), 16u) << "A and B of four layers in two blocks";
+  EXPECT_EQ(tensors[1].name, "base_model.model.model.layers.0.self_attn.qkv_proj.lora_B.weight");
+  EXPECT_EQ(tensors[1].tensor.sizes(), (std::vector<std::int64_t>{64, 4}));  // (4 + 2 + 2) · 8
+  EXPECT_EQ(tensors[5].name, "base_model.model.model.layers.0.mlp.gate_up_proj.lora_B.weight");
+  EXPECT_EQ(tensors[5].tensor.sizes(), (std::vector<std::int64_t>{96, 4}));
+  EXPECT_TRUE(torch::equal(adapter.pair(1, 3).a, tensors[14].tensor)) << "down_proj of block 1";
+  EXPECT_EQ(count_lora_parameters(config, tiny_lora()), adapter.num_parameters());
 }
 
 TEST(LoraAdapter, ATargetThatMatchesNothingIsAConfigError) {
