@@ -1,5 +1,6 @@
 // clara-data: a record as the model sees it, the difference of two sets of tensors, long documents
-// in chunks (interface.md "Commands"). Arguments and what is shown; the work is in the library.
+// in chunks, exports for other programs (interface.md "Commands"). Arguments and what is shown; the
+// work is in the library.
 #include <cstdint>
 #include <filesystem>
 #include <iostream>
@@ -13,6 +14,10 @@
 
 #include "clara/analysis/diff_tensors.h"
 #include "clara/analysis/inspect_record.h"
+#include "clara/checkpoint/merged_model.h"
+#include "clara/checkpoint/official_checkpoint.h"
+#include "clara/checkpoint/open_model.h"
+#include "clara/checkpoint/peft_adapter.h"
 #include "clara/common/error.h"
 #include "clara/common/version.h"
 #include "clara/data/chunk_records.h"
@@ -20,6 +25,8 @@
 #include "clara/tokenizer/tokenizer.h"
 
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr int kExitDifferent = 1;
 
@@ -47,6 +54,14 @@ struct ChunkArguments {
   std::string data, tokenizer, output;
   clara::ChunkSettings settings;
   std::string on_bad_record = "stop";
+};
+
+struct ExportArguments {
+  std::string checkpoint, output, base;
+  std::string merge;   // an adapter's name
+  std::string format;  // "official"
+  std::string dtype = "auto";
+  std::uint64_t max_shard_bytes = clara::MergeSettings{}.max_shard_bytes;
 };
 
 bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
@@ -121,12 +136,62 @@ int chunk(const ChunkArguments& arguments) {
   return clara::tools::kExitOk;
 }
 
+clara::Dtype dtype_of(const std::string& name) {
+  if (name == "float32") return clara::Dtype::kFloat32;
+  return name == "bfloat16" ? clara::Dtype::kBfloat16 : clara::Dtype::kAuto;
+}
+
+int export_merged(const ExportArguments& arguments) {
+  const fs::path checkpoint = arguments.checkpoint;
+  // A PEFT folder is one adapter by itself; its base is told by --base.
+  if (clara::is_peft_folder(checkpoint) && arguments.base.empty())
+    throw clara::ConfigError("expected --base FOLDER beside the PEFT folder " +
+                             checkpoint.string() + ", found none");
+  const fs::path base = clara::is_peft_folder(checkpoint)
+                            ? fs::path(arguments.base)
+                            : clara::find_base_folder(clara::describe_model_folder(checkpoint),
+                                                      checkpoint, arguments.base);
+  clara::AdapterRole role = clara::AdapterRole::kGenerator;
+  for (const clara::AdapterRole candidate : clara::kAdapterRoles) {
+    if (clara::adapter_name(candidate) == arguments.merge) role = candidate;
+  }
+  const clara::LoraAdapter adapter =
+      clara::read_adapter(checkpoint, role, clara::load_base_config(base), torch::kCPU);
+  clara::export_merged_model(base, adapter, arguments.output,
+                             {dtype_of(arguments.dtype), arguments.max_shard_bytes});
+  return clara::tools::kExitOk;
+}
+
+int export_official(const ExportArguments& arguments) {
+  const clara::OpenedModel opened = clara::open_checkpoint(
+      arguments.checkpoint, arguments.base, clara::Dtype::kFloat32, clara::Device::kCpu);
+  clara::make_export_folder(arguments.output);
+  clara::save_official_checkpoint(arguments.output, *opened.model, opened.description,
+                                  *opened.text.tokenizer);
+  return clara::tools::kExitOk;
+}
+
+int export_model(const ExportArguments& arguments) {
+  if (arguments.merge.empty() == arguments.format.empty()) {
+    throw clara::ConfigError("expected --merge ADAPTER or --format official, found " +
+                             std::string(arguments.merge.empty() ? "neither" : "both") +
+                             " (see --help)");
+  }
+  if (arguments.merge.empty() && arguments.dtype != "auto")
+    throw clara::ConfigError(
+        "--dtype belongs to --merge; the official layout is written in float32");
+  const int code = arguments.merge.empty() ? export_official(arguments) : export_merged(arguments);
+  std::cout << arguments.output << "\n";
+  return code;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   clara::tools::keep_heap_memory();
   CLI::App app{
-      "Look at records as the model sees them, compare sets of tensors, split long documents.",
+      "Look at records as the model sees them, compare sets of tensors, split long documents, "
+      "export models.",
       "clara-data"};
   app.set_version_flag("--version", std::string("clara-data ") + clara::kVersion);
   app.require_subcommand(1);
@@ -212,8 +277,40 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"stop", "skip"}))
       ->capture_default_str();
 
+  ExportArguments exporting;
+  CLI::App* export_command = app.add_subcommand(
+      "export",
+      "write a trained model for other programs: one adapter merged into a plain Hugging Face "
+      "model, or the layout of apple/ml-clara");
+  export_command
+      ->add_option("--checkpoint", exporting.checkpoint,
+                   "checkpoint, final/ folder or official folder; for --merge also a PEFT folder")
+      ->required();
+  export_command->add_option("--output", exporting.output, "folder to write; empty or not there")
+      ->required();
+  export_command
+      ->add_option("--merge", exporting.merge, "the adapter to merge into the base model's weights")
+      ->check(CLI::IsMember({"compressor", "query_reasoner", "generator"}));
+  export_command
+      ->add_option("--format", exporting.format,
+                   "official: config.json, adapters.pth and decoder_first_last_layers.pth")
+      ->check(CLI::IsMember({"official"}));
+  export_command->add_option("--base", exporting.base,
+                             "Hugging Face folder of the base model (default: the checkpoint's)");
+  export_command
+      ->add_option("--dtype", exporting.dtype,
+                   "of the merged weights; auto = as in the base (bfloat16 rounds what is added)")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
+      ->capture_default_str();
+  export_command
+      ->add_option("--max-shard-bytes", exporting.max_shard_bytes,
+                   "a larger merged model is written in several files")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+
   return clara::tools::run_main(app, argc, argv, [&] {
+    if (*inspect_command) return inspect(inspecting);
     if (*chunk_command) return chunk(chunking);
-    return *inspect_command ? inspect(inspecting) : diff(differing);
+    return *export_command ? export_model(exporting) : diff(differing);
   });
 }

@@ -164,7 +164,7 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
   if (arguments.data.empty())
     throw clara::ConfigError("expected --data FILE with evaluation records (see --help)");
   const fs::path checkpoint = checkpoint_folder(arguments.run, model_arguments.checkpoint);
-  const clara::ModelDescription description = clara::read_model_description(checkpoint);
+  const clara::ModelDescription description = clara::describe_model_folder(checkpoint);
 
   clara::BenchmarkRun run;
   run.settings = settings_of(model_arguments, description);

@@ -258,7 +258,7 @@ RecordInspection inspect_row(const RawRow& raw, const InspectionSource& source,
   std::optional<RunConfig> config;
   if (!source.config.empty()) config = load_run_config(source.config);
   if (!source.checkpoint.empty()) {
-    description = read_model_description(source.checkpoint);
+    description = describe_model_folder(source.checkpoint);
     if (!config) config = find_run_config(source.checkpoint);
   }
   std::optional<Stage> preferred;

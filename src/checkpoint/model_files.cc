@@ -50,6 +50,13 @@ void load_rows(const SafetensorsFile& file, const std::string& name, torch::Tens
   rows.detach().copy_(map_tensor(*entry, file.mapping()));
 }
 
+/// One row for all the memory tokens that clara.json counts.
+bool has_shared_row(const SafetensorsFile& file, const std::filesystem::path& folder) {
+  const TensorEntry* rows = file.find("memory_rows");
+  return rows != nullptr && rows->shape.size() == 2 && rows->shape[0] == 1 &&
+         read_model_description(folder).num_memory_tokens > 1;
+}
+
 }  // namespace
 
 void save_model_files(const std::filesystem::path& folder, const ClaraModel& model,
@@ -106,14 +113,23 @@ ModelDescription read_model_description(const std::filesystem::path& folder) {
   }
 }
 
-void load_model_files(const std::filesystem::path& folder, ClaraModel& model) {
+void load_model_files(const std::filesystem::path& folder, ClaraModel& model,
+                      AdapterShapes shapes) {
   const torch::NoGradGuard no_grad;
-  for (AdapterRole role : kAdapterRoles)
-    load_peft_adapter(folder / "adapters" / adapter_name(role), model.adapter(role));
+  for (AdapterRole role : kAdapterRoles) {
+    const std::filesystem::path adapter = folder / "adapters" / adapter_name(role);
+    if (shapes == AdapterShapes::kOfModel) {
+      load_peft_adapter(adapter, model.adapter(role));
+    } else {
+      model.adapter(role) = read_peft_adapter(adapter, model.base().config(), model.device());
+    }
+  }
   const std::filesystem::path path = folder / "memory_tokens.safetensors";
   if (!std::filesystem::exists(path)) throw CheckpointError(path.string() + ": not found");
   const SafetensorsFile file(path);
   MemoryTokens& memory = model.memory();
+  if (shapes == AdapterShapes::kOfFolder && has_shared_row(file, folder))
+    share_memory_row(memory, memory.num_memory());
   load_rows(file, "memory_rows", memory.memory_rows);
   load_rows(file, "fixed_rows", memory.fixed_rows);
   if (memory.head_rows.defined()) load_rows(file, "head_rows", memory.head_rows);

@@ -4,6 +4,8 @@
 #include <ATen/Context.h>
 #include <torch/torch.h>
 
+#include "clara/checkpoint/official_checkpoint.h"
+#include "clara/checkpoint/peft_adapter.h"
 #include "clara/common/error.h"
 
 namespace clara {
@@ -17,14 +19,6 @@ bool cpu_has_bfloat16() {
 #else
   return false;
 #endif
-}
-
-std::filesystem::path find_base(const std::string& base, const std::filesystem::path& checkpoint) {
-  if (std::filesystem::is_directory(base)) return base;
-  const std::filesystem::path beside = checkpoint / base;
-  if (std::filesystem::is_directory(beside)) return beside;
-  throw CheckpointError(checkpoint.string() + ": its base model " + base +
-                        " was not found; give the folder with --base");
 }
 
 }  // namespace
@@ -54,19 +48,55 @@ TextSide open_text_side(const std::filesystem::path& base_folder, std::int32_t n
   return text;
 }
 
+ModelDescription describe_model_folder(const std::filesystem::path& folder) {
+  if (is_official_checkpoint(folder)) return read_official_description(folder);
+  if (is_peft_folder(folder) && !std::filesystem::exists(folder / "clara.json")) {
+    throw CheckpointError(folder.string() +
+                          ": is a PEFT adapter alone, without memory tokens; name it in the "
+                          "model.adapters or model.init_from of a training config");
+  }
+  return read_model_description(folder);
+}
+
+void load_model_folder(const std::filesystem::path& folder, const Tokenizer& tokenizer,
+                       ClaraModel& model) {
+  if (is_official_checkpoint(folder)) {
+    load_official_checkpoint(folder, tokenizer, model);
+  } else {
+    load_model_files(folder, model, AdapterShapes::kOfFolder);
+  }
+}
+
+LoraAdapter read_adapter(const std::filesystem::path& folder, AdapterRole role,
+                         const BaseConfig& base, torch::Device device) {
+  if (is_peft_folder(folder)) return read_peft_adapter(folder, base, device);
+  if (is_official_checkpoint(folder)) return read_official_adapter(folder, role, base, device);
+  return read_peft_adapter(folder / "adapters" / adapter_name(role), base, device);
+}
+
+std::filesystem::path find_base_folder(const ModelDescription& description,
+                                       const std::filesystem::path& folder,
+                                       const std::string& base_override) {
+  const std::string& base = base_override.empty() ? description.base : base_override;
+  if (std::filesystem::is_directory(base)) return base;
+  const std::filesystem::path beside = folder / base;
+  if (!base.empty() && std::filesystem::is_directory(beside)) return beside;
+  throw CheckpointError(folder.string() + ": its base model " + base +
+                        " was not found; give the folder with --base");
+}
+
 OpenedModel open_checkpoint(const std::filesystem::path& folder, const std::string& base_override,
                             Dtype dtype, Device device) {
   OpenedModel opened;
-  opened.description = read_model_description(folder);
-  const std::filesystem::path base =
-      find_base(base_override.empty() ? opened.description.base : base_override, folder);
+  opened.description = describe_model_folder(folder);
+  const std::filesystem::path base = find_base_folder(opened.description, folder, base_override);
   opened.text =
       open_text_side(base, opened.description.num_memory_tokens, opened.description.chat_format);
   const torch::Device where = resolve_device(device);
   opened.model = std::make_unique<ClaraModel>(
       load_base_llm(base, resolve_dtype(dtype, where), where), opened.description.lora,
       opened.description.num_memory_tokens, "noise", 0);
-  load_model_files(folder, *opened.model);
+  load_model_folder(folder, *opened.text.tokenizer, *opened.model);
   return opened;
 }
 

@@ -1,14 +1,18 @@
 // adapter_config.json and adapter_model.safetensors.
 #include "clara/checkpoint/peft_adapter.h"
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 
+#include "checkpoint/lora_tensors.h"
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
 #include "clara/common/tensor_file.h"
+#include "clara/common/torch_file.h"
 
 namespace clara {
 namespace {
@@ -21,6 +25,52 @@ Json read_json_object(const std::filesystem::path& path) {
   if (!json.is_object())
     throw CheckpointError(path.string() + ": expected a JSON object; the file is damaged");
   return json;
+}
+
+bool is_absent(const Json& config, const char* key) {
+  if (!config.contains(key)) return true;
+  const Json& value = config[key];
+  return value.is_null() || value == false || value == "" ||
+         (value.is_structured() && value.empty());
+}
+
+/// Keys of adapter_config.json that must be null, false or empty, and why.
+struct RefusedKey {
+  const char* key;
+  const char* reason;
+};
+constexpr RefusedKey kRefusedKeys[] = {
+    {"use_dora", "DoRA is not supported"},
+    {"use_qalora", "QA-LoRA is not supported"},
+    {"lora_bias", "biases of the matrices are not supported"},
+    {"fan_in_fan_out", "transposed weights are not supported"},
+    {"modules_to_save", "trained copies of whole modules are not supported"},
+    {"trainable_token_indices", "trained rows of the embedding are not supported"},
+    {"layers_to_transform", "is not supported; name the layers in target_modules"},
+    {"layers_pattern", "is not supported; name the layers in target_modules"},
+    {"layer_replication", "blocks that are used twice are not supported"},
+    {"rank_pattern", "ranks that differ by layer are not supported"},
+    {"alpha_pattern", "scales that differ by layer are not supported"},
+    {"target_parameters", "adapters of parameters that are no linear layers are not supported"},
+    {"megatron_config", "layers of Megatron are not supported"},
+};
+
+/// Ways to start an adapter that change the weights of the base as well.
+constexpr const char* kBaseChangingStarts[] = {"pissa", "olora", "corda", "loftq"};
+
+LoraTensors read_lora_tensors(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "adapter_model.safetensors";
+  const std::filesystem::path pickled = folder / "adapter_model.bin";
+  if (!std::filesystem::exists(path) && std::filesystem::exists(pickled)) {
+    const TorchFile file(pickled);
+    if (file.groups().size() != 1 || !file.groups()[0].name.empty())
+      throw CheckpointError(pickled.string() + ": expected a dict of tensors, found dicts in it");
+    return {pickled.string() + ": ", file.groups()[0].tensors, file.mapping()};
+  }
+  if (!std::filesystem::exists(path))
+    throw CheckpointError(path.string() + ": not found (nor adapter_model.bin)");
+  const SafetensorsFile file(path);
+  return {path.string() + ": ", file.tensors(), file.mapping()};
 }
 
 }  // namespace
@@ -64,16 +114,20 @@ LoraSettings read_peft_settings(const std::filesystem::path& folder) {
   const auto fail = [&](const std::string& key, const std::string& message) {
     throw CheckpointError(path.string() + ": " + key + ": " + message);
   };
-  if (config.value("peft_type", "") != "LORA")
+  if (config.value("peft_type", Json()) != "LORA")
     fail("peft_type", "expected LORA, found " + config.value("peft_type", Json()).dump());
-  for (const char* key : {"use_dora", "fan_in_fan_out"}) {
-    if (config.contains(key) && config[key] == true) fail(key, "is not supported");
+  for (const RefusedKey& refused : kRefusedKeys) {
+    if (!is_absent(config, refused.key)) fail(refused.key, refused.reason);
   }
   if (config.contains("bias") && config["bias"] != "none")
     fail("bias", "expected none, found " + config["bias"].dump());
-  for (const char* key : {"rank_pattern", "alpha_pattern"}) {
-    if (config.contains(key) && !config[key].empty())
-      fail(key, "ranks that differ by layer are not supported");
+  if (const Json start = config.value("init_lora_weights", Json()); start.is_string()) {
+    for (const char* name : kBaseChangingStarts) {
+      if (start.get<std::string>().starts_with(name))
+        fail("init_lora_weights", start.dump() +
+                                      " changes the weights of the base, which are not in this "
+                                      "folder; convert the adapter to plain LoRA with PEFT");
+    }
   }
   LoraSettings settings;
   if (!config.contains("r") || !config["r"].is_number_integer() ||
@@ -91,10 +145,35 @@ LoraSettings read_peft_settings(const std::filesystem::path& folder) {
   settings.dropout = config.contains("lora_dropout") && config["lora_dropout"].is_number()
                          ? config["lora_dropout"].get<double>()
                          : 0.0;
-  if (config.contains("target_modules") && config["target_modules"].is_array()) {
-    settings.target_modules = config["target_modules"].get<std::vector<std::string>>();
+  const Json targets = config.value("target_modules", Json());
+  if (targets.is_array()) {
+    const bool is_texts =
+        !targets.empty() &&
+        std::all_of(targets.begin(), targets.end(), [](const Json& t) { return t.is_string(); });
+    if (!is_texts) fail("target_modules", "expected names of layers, found " + targets.dump());
+    settings.target_modules = targets.get<std::vector<std::string>>();
+  } else if (!targets.is_null() && !targets.is_string()) {
+    fail("target_modules", "expected names of layers or a pattern, found " + targets.dump());
   }
   return settings;
+}
+
+bool is_peft_folder(const std::filesystem::path& folder) {
+  return !folder.empty() && std::filesystem::exists(folder / "adapter_config.json");
+}
+
+LoraAdapter read_peft_adapter(const std::filesystem::path& folder, const BaseConfig& base,
+                              torch::Device device) {
+  LoraSettings settings = read_peft_settings(folder);
+  const Json config = read_json_object(folder / "adapter_config.json");
+  const Json targets = config.value("target_modules", Json());
+  std::optional<std::vector<std::string>> required;
+  // Names that are none of the blocks' layers matter only if the file has tensors for them.
+  const bool is_whole = is_absent(config, "exclude_modules");
+  if (targets.is_array() && is_whole) required = settings.target_modules;
+  if (targets == "all-linear" && is_whole) required.emplace();
+  return adapter_from_tensors(read_lora_tensors(folder), base, std::move(settings), required,
+                              device);
 }
 
 void load_peft_adapter(const std::filesystem::path& folder, LoraAdapter& adapter) {

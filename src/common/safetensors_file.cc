@@ -5,17 +5,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <limits>
 #include <set>
 #include <system_error>
 #include <utility>
 
-#include <fcntl.h>
+#include "common/mapped_file.h"
 #include <nlohmann/json.hpp>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
@@ -262,42 +258,12 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   std::map<std::string, std::string> metadata_;
 };
 
-struct MappedFile {
-  std::shared_ptr<const void> mapping;
-  const std::byte* data = nullptr;
-  std::size_t num_bytes = 0;
-};
-
-struct DescriptorCloser {
-  int descriptor;
-  ~DescriptorCloser() { ::close(descriptor); }
-};
-
-MappedFile map_file(const fs::path& path) {
-  const auto fail = [&path](const std::string& reason) -> DataError {
-    return DataError(path.string() + ": cannot read: " + reason);
-  };
-  const auto reason = [] { return std::generic_category().message(errno); };
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw fail(reason());
-  const DescriptorCloser closer{descriptor};  // the mapping keeps the file open by itself
-  struct stat status {};
-  if (::fstat(descriptor, &status) != 0) throw fail(reason());
-  if (!S_ISREG(status.st_mode)) throw fail("expected a file, found a folder or device");
-  const auto num_bytes = static_cast<std::size_t>(status.st_size);
-  if (num_bytes < kLengthBytes) {
-    throw DataError(path.string() + ": header: expected at least 8 bytes, found " +
-                    std::to_string(num_bytes));
-  }
-  void* address = ::mmap(nullptr, num_bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (address == MAP_FAILED) throw fail(reason());
-  std::shared_ptr<const void> mapping(
-      address, [num_bytes](const void* start) { ::munmap(const_cast<void*>(start), num_bytes); });
-  return {std::move(mapping), static_cast<const std::byte*>(address), num_bytes};
-}
-
 /// Length of the header, checked against the file.
 std::size_t header_length(const fs::path& path, const MappedFile& file) {
+  if (file.num_bytes < kLengthBytes) {
+    throw DataError(path.string() + ": header: expected at least 8 bytes, found " +
+                    std::to_string(file.num_bytes));
+  }
   std::uint64_t length = 0;
   for (std::size_t i = 0; i < kLengthBytes; ++i) {
     length |= static_cast<std::uint64_t>(file.data[i]) << (8 * i);

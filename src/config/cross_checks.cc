@@ -78,12 +78,14 @@ void check_latent_token_loss(const LatentTokenLossConfig& loss, ConfigReader& re
 
 void check_query_reasoner(const RunConfig& config, ConfigReader& reader) {
   const std::string init = "objective.query_reasoner_init";
-  if (config.objective.query_reasoner_init != "checkpoint" || !config.model.init_from.empty())
+  if (config.objective.query_reasoner_init != "checkpoint" || !config.model.init_from.empty() ||
+      !config.model.adapters.query_reasoner.empty())
     return;
-  if (reader.is_bad(init) || reader.is_bad("model.init_from")) return;
+  if (reader.is_bad(init) || reader.is_bad("model.init_from") || reader.is_bad("model.adapters"))
+    return;
   reader.report(reader.place_of(init), init,
-                "expected model.init_from to name the checkpoint, found it empty (give it, or use "
-                "compressor or random)");
+                "expected model.init_from to name the checkpoint, found it empty (give it or "
+                "model.adapters.query_reasoner, or use compressor or random)");
 }
 
 /// What validation of a stage reports, "validation/" before each (the objectives' validate()).

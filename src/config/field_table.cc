@@ -71,7 +71,17 @@ const std::vector<Field<RunConfig>>& run_config_fields() {
                "tokenizer files.",
         .required = true}},
       {CLARA_FIELD(RunConfig, model.init_from),
-       {.doc = "Checkpoint or final/ folder of an earlier stage; empty = fresh adapters."}},
+       {.doc = "Checkpoint or final/ folder of an earlier stage, folder of an official checkpoint, "
+               "or PEFT folder that all three adapters start from; empty = fresh adapters."}},
+      {CLARA_FIELD(RunConfig, model.adapters.compressor),
+       {.doc = "PEFT folder that the compressor starts from, with its own rank, alpha and target "
+               "modules; empty = as model.init_from says."}},
+      {CLARA_FIELD(RunConfig, model.adapters.query_reasoner),
+       {.doc = "PEFT folder that the query reasoner starts from, whatever "
+               "objective.query_reasoner_init says."}},
+      {CLARA_FIELD(RunConfig, model.adapters.generator),
+       {.doc = "PEFT folder that the generator starts from, whatever objective.generator_init "
+               "says."}},
       {CLARA_FIELD(RunConfig, model.compression_rate),
        {.doc = "Text tokens for one memory token: a document becomes doc_max_tokens / "
                "compression_rate memory tokens, which must divide exactly.",

@@ -11,20 +11,18 @@
 namespace clara {
 namespace {
 
-bool is_target(const LoraSettings& settings, const ProjectionSpec& projection) {
-  const auto& targets = settings.target_modules;
-  return targets.empty() ||
-         std::find(targets.begin(), targets.end(), projection.module_name()) != targets.end();
-}
-
-void check_targets(const LoraSettings& settings, const std::vector<ProjectionSpec>& projections) {
+void check_targets(const LoraSettings& settings, const BaseConfig& base) {
+  const std::vector<ProjectionSpec> projections = base.projections();
   std::string known;
   for (const ProjectionSpec& p : projections)
     known += (known.empty() ? "" : ", ") + p.module_name();
   for (const std::string& target : settings.target_modules) {
-    const bool found =
-        std::any_of(projections.begin(), projections.end(),
-                    [&](const ProjectionSpec& p) { return p.module_name() == target; });
+    bool found = false;
+    for (std::int64_t layer = 0; layer < base.num_layers && !found; ++layer) {
+      found = std::any_of(projections.begin(), projections.end(), [&](const ProjectionSpec& p) {
+        return is_lora_target({target}, projection_path(layer, p));
+      });
+    }
     if (!found) {
       throw ConfigError("model.lora.target_modules: \"" + target +
                         "\" matches no linear layer of this base model (it has " + known + ")");
@@ -37,12 +35,13 @@ void check_targets(const LoraSettings& settings, const std::vector<ProjectionSpe
 LoraAdapter::LoraAdapter(const BaseConfig& base, LoraSettings settings, std::uint64_t seed,
                          torch::Device device)
     : settings_(std::move(settings)), projections_(base.projections()) {
-  check_targets(settings_, projections_);
+  check_targets(settings_, base);
   at::Generator generator = at::detail::createCPUGenerator(seed);
   pairs_.resize(static_cast<std::size_t>(base.num_layers) * projections_.size());
   for (std::size_t i = 0; i < pairs_.size(); ++i) {
     const ProjectionSpec& projection = projections_[i % projections_.size()];
-    if (!is_target(settings_, projection)) continue;
+    const auto layer = static_cast<std::int64_t>(i / projections_.size());
+    if (!is_lora_target(settings_.target_modules, projection_path(layer, projection))) continue;
     const double bound = 1.0 / std::sqrt(static_cast<double>(projection.in_features));
     pairs_[i].a = torch::empty({settings_.rank, projection.in_features})
                       .uniform_(-bound, bound, generator)
@@ -56,9 +55,9 @@ std::vector<NamedTensor> LoraAdapter::named_tensors() const {
   result.reserve(2 * pairs_.size());
   for (std::size_t i = 0; i < pairs_.size(); ++i) {
     if (!pairs_[i].defined()) continue;
-    const std::string prefix = "base_model.model.model.layers." +
-                               std::to_string(i / projections_.size()) + "." +
-                               projections_[i % projections_.size()].path;
+    const std::string prefix =
+        "base_model.model." + projection_path(static_cast<std::int64_t>(i / projections_.size()),
+                                              projections_[i % projections_.size()]);
     result.push_back({prefix + ".lora_A.weight", pairs_[i].a});
     result.push_back({prefix + ".lora_B.weight", pairs_[i].b});
   }
@@ -93,21 +92,50 @@ void LoraAdapter::copy_from(const LoraAdapter& other) {
   for (std::size_t i = 0; i < to.size(); ++i) to[i].tensor.copy_(from[i].tensor);
 }
 
+LoraAdapter LoraAdapter::clone() const {
+  LoraAdapter copy = *this;
+  for (LoraPair& pair : copy.pairs_) {
+    if (pair.defined()) pair = {pair.a.detach().clone(), pair.b.detach().clone()};
+  }
+  return copy;
+}
+
 std::vector<std::string> LoraAdapter::target_module_names() const {
+  const std::size_t num_layers = pairs_.size() / projections_.size();
   std::vector<std::string> names;
-  for (const ProjectionSpec& projection : projections_) {
-    if (is_target(settings_, projection)) names.push_back(projection.module_name());
+  for (std::size_t p = 0; p < projections_.size(); ++p) {
+    std::vector<std::string> paths;
+    for (std::size_t layer = 0; layer < num_layers; ++layer) {
+      if (pairs_[layer * projections_.size() + p].defined())
+        paths.push_back(projection_path(static_cast<std::int64_t>(layer), projections_[p]));
+    }
+    if (paths.size() == num_layers) paths = {projections_[p].module_name()};
+    names.insert(names.end(), paths.begin(), paths.end());
   }
   std::sort(names.begin(), names.end());
   return names;
 }
 
+std::string projection_path(std::int64_t layer, const ProjectionSpec& projection) {
+  return "model.layers." + std::to_string(layer) + "." + projection.path;
+}
+
+bool is_lora_target(const std::vector<std::string>& target_modules, const std::string& path) {
+  return target_modules.empty() ||
+         std::any_of(target_modules.begin(), target_modules.end(), [&](const std::string& target) {
+           return path == target || path.ends_with("." + target);
+         });
+}
+
 std::int64_t count_lora_parameters(const BaseConfig& base, const LoraSettings& settings) {
-  std::int64_t per_layer = 0;
-  for (const ProjectionSpec& p : base.projections()) {
-    if (is_target(settings, p)) per_layer += settings.rank * (p.in_features + p.out_features);
+  std::int64_t total = 0;
+  for (std::int64_t layer = 0; layer < base.num_layers; ++layer) {
+    for (const ProjectionSpec& p : base.projections()) {
+      if (is_lora_target(settings.target_modules, projection_path(layer, p)))
+        total += settings.rank * (p.in_features + p.out_features);
+    }
   }
-  return per_layer * base.num_layers;
+  return total;
 }
 
 }  // namespace clara

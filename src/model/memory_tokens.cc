@@ -32,10 +32,20 @@ torch::Tensor column_deviations(const torch::Tensor& matrix, const torch::Tensor
 
 }  // namespace
 
-torch::Tensor MemoryTokens::embedding_rows() const { return torch::cat({memory_rows, fixed_rows}); }
+torch::Tensor MemoryTokens::embedding_rows() const {
+  return torch::cat({memory_rows.expand({num_memory(), memory_rows.size(1)}), fixed_rows});
+}
 
 torch::Tensor MemoryTokens::output_rows() const {
-  return head_rows.defined() ? head_rows : embedding_rows();
+  return head_rows.defined() ? head_rows : torch::cat({memory_rows, fixed_rows});
+}
+
+void share_memory_row(MemoryTokens& tokens, std::int64_t num_memory) {
+  const std::int64_t width = tokens.memory_rows.size(1);
+  tokens.memory_rows = torch::zeros({1, width}, tokens.memory_rows.options());
+  if (tokens.head_rows.defined())
+    tokens.head_rows = torch::zeros({4, width}, tokens.head_rows.options());
+  tokens.num_sharing = num_memory;
 }
 
 MemoryTokens init_memory_tokens(const BaseLlm& base, std::int64_t num_memory,

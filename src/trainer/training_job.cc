@@ -2,12 +2,14 @@
 #include "clara/trainer/training_job.h"
 
 #include <algorithm>
+#include <sstream>
 
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 #include <unistd.h>
 
 #include "clara/checkpoint/open_model.h"
+#include "clara/checkpoint/peft_adapter.h"
 #include "clara/checkpoint/tokenizer_export.h"
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
@@ -164,9 +166,55 @@ JobInputs open_inputs(const RunConfig& config, bool look_only = false) {
   return inputs;
 }
 
-void initialise_from(const RunConfig& config, ClaraModel& model, TrainObserver& observer) {
-  if (!config.model.init_from.empty()) {
-    const ModelDescription from = read_model_description(config.model.init_from);
+/// The PEFT folder that an adapter starts from; empty: none.
+std::string adapter_folder(const RunConfig& config, AdapterRole role) {
+  const AdapterFolders& folders = config.model.adapters;
+  switch (role) {
+    case AdapterRole::kCompressor:
+      return folders.compressor;
+    case AdapterRole::kQueryReasoner:
+      return folders.query_reasoner;
+    case AdapterRole::kGenerator:
+      return folders.generator;
+  }
+  throw Error("unknown adapter role");
+}
+
+/// What the adapters start from can be opened: told before any weight is read.
+void check_initial_adapters(const RunConfig& config) {
+  const std::string& from = config.model.init_from;
+  if (is_peft_folder(from)) {
+    (void)read_peft_settings(from);
+  } else if (!from.empty()) {
+    (void)describe_model_folder(from);
+  }
+  for (AdapterRole role : kAdapterRoles) {
+    if (const std::string folder = adapter_folder(config, role); !folder.empty())
+      (void)read_peft_settings(folder);
+  }
+}
+
+void start_from_peft_folder(AdapterRole role, const std::string& folder, ClaraModel& model,
+                            TrainObserver& observer) {
+  LoraAdapter& adapter = model.adapter(role);
+  adapter = read_peft_adapter(folder, model.base().config(), model.device());
+  std::string targets;
+  for (const std::string& name : adapter.target_module_names())
+    targets += (targets.empty() ? "" : ", ") + name;
+  std::ostringstream alpha;
+  alpha << adapter.settings().alpha;
+  observer.on_message(adapter_name(role) + ": starts from " + folder + " (rank " +
+                      std::to_string(adapter.settings().rank) + ", alpha " + alpha.str() + ", " +
+                      targets + ")");
+}
+
+void initialise_from(const RunConfig& config, const Tokenizer& tokenizer, ClaraModel& model,
+                     TrainObserver& observer) {
+  if (is_peft_folder(config.model.init_from)) {
+    for (AdapterRole role : kAdapterRoles)
+      start_from_peft_folder(role, config.model.init_from, model, observer);
+  } else if (!config.model.init_from.empty()) {
+    const ModelDescription from = describe_model_folder(config.model.init_from);
     const auto refuse = [&](const std::string& key, const std::string& theirs,
                             const std::string& ours) {
       throw ConfigError("model.init_from: " + config.model.init_from + " was trained with " + key +
@@ -209,11 +257,17 @@ void initialise_from(const RunConfig& config, ClaraModel& model, TrainObserver& 
                           " but " + config.model.init_from + " was trained with " +
                           from.document_format);
     }
-    load_model_files(config.model.init_from, model);
-  } else if (config.stage != Stage::kScp) {
+    load_model_folder(config.model.init_from, tokenizer, model);
+  } else if (config.stage != Stage::kScp && config.model.adapters.compressor.empty()) {
     observer.on_message("warning: model.init_from is not set: " + to_string(config.stage) +
                         " starts from an untrained compressor");
   }
+  const auto start_from_folder = [&](AdapterRole role) {
+    if (const std::string folder = adapter_folder(config, role); !folder.empty())
+      start_from_peft_folder(role, folder, model, observer);
+  };
+  // Before the query reasoner becomes a copy of it.
+  start_from_folder(AdapterRole::kCompressor);
   if (config.stage == Stage::kTune && config.objective.generator_init == "reset") {
     model.adapter(AdapterRole::kGenerator) =
         LoraAdapter(model.base().config(), lora_settings(config.model.lora),
@@ -221,22 +275,25 @@ void initialise_from(const RunConfig& config, ClaraModel& model, TrainObserver& 
   }
   if (uses_frozen_documents(config.stage)) {
     if (config.objective.query_reasoner_init == "compressor") {
-      model.adapter(AdapterRole::kQueryReasoner).copy_from(model.adapter(AdapterRole::kCompressor));
+      model.adapter(AdapterRole::kQueryReasoner) = model.adapter(AdapterRole::kCompressor).clone();
     } else if (config.objective.query_reasoner_init == "random") {
       model.adapter(AdapterRole::kQueryReasoner) =
           LoraAdapter(model.base().config(), lora_settings(config.model.lora),
                       derive_seed(config.trainer.seed, "query_reasoner_random"), model.device());
     }
   }
+  start_from_folder(AdapterRole::kQueryReasoner);
+  start_from_folder(AdapterRole::kGenerator);
 }
 
-std::unique_ptr<ClaraModel> make_model(const RunConfig& config, TrainObserver& observer) {
+std::unique_ptr<ClaraModel> make_model(const RunConfig& config, const Tokenizer& tokenizer,
+                                       TrainObserver& observer) {
   const torch::Device device = resolve_device(config.model.device);
   auto model = std::make_unique<ClaraModel>(
       load_base_llm(config.model.base, resolve_dtype(config.model.dtype, device), device),
       lora_settings(config.model.lora), config.num_memory_tokens(), config.model.memory_init,
       config.trainer.seed);
-  initialise_from(config, *model, observer);
+  initialise_from(config, tokenizer, *model, observer);
   return model;
 }
 
@@ -367,9 +424,9 @@ TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& opti
   const std::optional<fs::path> resume = choose_checkpoint(config, options.resume, observer);
   if (resume) check_unchanged(config, load_checkpoint_config(*resume), *resume);
   const JobInputs inputs = open_inputs(config);
-  if (!config.model.init_from.empty()) (void)read_model_description(config.model.init_from);
+  check_initial_adapters(config);
   probe_run_folder(config.output.folder);
-  const std::unique_ptr<ClaraModel> model = make_model(config, observer);
+  const std::unique_ptr<ClaraModel> model = make_model(config, *inputs.text.tokenizer, observer);
   std::unique_ptr<LatentStore> store =
       uses_frozen_documents(config.stage)
           ? make_store(config, *model, inputs.data->rows_per_epoch())
@@ -447,7 +504,7 @@ DryRunReport dry_run(const RunConfig& config, TrainObserver& observer) {
   if (report.num_bad_rows == report.num_rows)
     throw DataError("every one of the " + std::to_string(report.num_rows) +
                     " training rows is bad; the first: " + first_bad_row);
-  const std::unique_ptr<ClaraModel> model = make_model(config, observer);
+  const std::unique_ptr<ClaraModel> model = make_model(config, *inputs.text.tokenizer, observer);
   const StageObjective stage = make_objective(config, *model, inputs, nullptr);
   const torch::NoGradGuard no_grad;
   const MicroBatch batch{&longest};

@@ -38,9 +38,16 @@ void save_model_files(const std::filesystem::path& folder, const ClaraModel& mod
 /// key.
 ModelDescription read_model_description(const std::filesystem::path& folder);
 
+/// Whose rank and target modules an adapter keeps that is read into a model.
+enum class AdapterShapes {
+  kOfModel,   ///< every tensor must fit the model's adapter, which is filled in place
+  kOfFolder,  ///< the model's adapter is replaced: before anything refers to its tensors
+};
+
 /// Fills the model's adapters and added rows from `folder`. Every tensor of the files must have its
-/// place in the model and every place its tensor; shapes must agree. Throws CheckpointError that
-/// names the file, the tensor, both shapes.
-void load_model_files(const std::filesystem::path& folder, ClaraModel& model);
+/// place in the model and every place its tensor; shapes must agree, those of adapters as `shapes`
+/// says. Throws CheckpointError that names the file, the tensor, both shapes.
+void load_model_files(const std::filesystem::path& folder, ClaraModel& model,
+                      AdapterShapes shapes = AdapterShapes::kOfModel);
 
 }  // namespace clara

@@ -37,8 +37,27 @@ struct OpenedModel {
 TextSide open_text_side(const std::filesystem::path& base_folder, std::int32_t num_memory,
                         const std::string& chat_format = "");
 
-/// A checkpoint or final/ folder for inference. `base_override` replaces the base folder that
-/// clara.json names (relative paths are tried as they are, then relative to `folder`). Nothing
+/// What a checkpoint, a final/ folder (clara.json) or an official folder (config.json beside
+/// adapters.pth) was trained for. Throws CheckpointError where `folder` is none of them.
+ModelDescription describe_model_folder(const std::filesystem::path& folder);
+
+/// Reads adapters and added rows of such a folder into `model`, whose adapters take the folder's
+/// rank and target modules. `tokenizer` is that of the base model.
+void load_model_folder(const std::filesystem::path& folder, const Tokenizer& tokenizer,
+                       ClaraModel& model);
+
+/// One adapter of such a folder, or that of a PEFT folder, which holds only one.
+LoraAdapter read_adapter(const std::filesystem::path& folder, AdapterRole role,
+                         const BaseConfig& base, torch::Device device);
+
+/// The base folder that a description names, or `base_override` in its place (a relative path is
+/// tried as it is, then relative to `folder`). Throws CheckpointError where it is not there.
+std::filesystem::path find_base_folder(const ModelDescription& description,
+                                       const std::filesystem::path& folder,
+                                       const std::string& base_override);
+
+/// A checkpoint, final/ or official folder for inference. `base_override` replaces the base folder
+/// that clara.json names (relative paths are tried as they are, then relative to `folder`). Nothing
 /// requires grad.
 OpenedModel open_checkpoint(const std::filesystem::path& folder,
                             const std::string& base_override = "", Dtype dtype = Dtype::kAuto,

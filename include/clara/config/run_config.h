@@ -21,10 +21,20 @@ struct LoraConfig {
   std::vector<std::string> target_modules;
 };
 
+/// PEFT folders that adapters start from; empty = as model.init_from says, else fresh.
+struct AdapterFolders {
+  std::string compressor;
+  std::string query_reasoner;
+  std::string generator;
+};
+
 struct ModelConfig {
   /// Hugging Face folder: config.json, *.safetensors, tokenizer files (required)
   std::string base;
-  std::string init_from;  ///< checkpoint or final/ of an earlier stage; empty = fresh adapters
+  /// checkpoint or final/ of an earlier stage, official folder, or PEFT folder (all three adapters
+  /// start from it); empty = fresh adapters
+  std::string init_from;
+  AdapterFolders adapters;             ///< after init_from
   std::int32_t compression_rate = 16;  ///< M = doc_max_tokens / compression_rate
   std::int32_t doc_max_tokens = 256;   ///< documents are cut on the right to this many tokens
   LoraConfig lora;

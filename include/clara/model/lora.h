@@ -29,7 +29,9 @@ struct LoraSettings {
   std::int64_t rank = 16;
   double alpha = 32;
   double dropout = 0.1;
-  std::vector<std::string> target_modules;  ///< empty = all linear layers
+  /// Names of linear layers; empty = all of every block. As in PEFT a name is the end of a layer's
+  /// path: "q_proj", or "model.layers.3.self_attn.q_proj" for that of one block.
+  std::vector<std::string> target_modules;
 };
 
 /// One adapter of the base model. Copies share their tensors.
@@ -57,7 +59,10 @@ class LoraAdapter {
   void set_requires_grad(bool on);
   /// Copies the values of another adapter of the same shape. Throws Error if they differ in shape.
   void copy_from(const LoraAdapter& other);
-  /// Names of the adapted layer kinds, sorted ("down_proj", …).
+  /// An adapter of the same settings with values of its own.
+  LoraAdapter clone() const;
+  /// Names of the adapted layer kinds, sorted ("down_proj", …); full paths of those kinds that only
+  /// some blocks adapt.
   std::vector<std::string> target_module_names() const;
 
  private:
@@ -65,6 +70,12 @@ class LoraAdapter {
   std::vector<ProjectionSpec> projections_;
   std::vector<LoraPair> pairs_;  // layer-major
 };
+
+/// Path of a block's linear layer in the model: "model.layers.3.self_attn.q_proj".
+std::string projection_path(std::int64_t layer, const ProjectionSpec& projection);
+
+/// Whether PEFT's list of target modules names the layer of that path; an empty list names all.
+bool is_lora_target(const std::vector<std::string>& target_modules, const std::string& path);
 
 /// Number of values an adapter trains, without making it.
 std::int64_t count_lora_parameters(const BaseConfig& base, const LoraSettings& settings);

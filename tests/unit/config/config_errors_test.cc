@@ -234,9 +234,10 @@ TEST(ConfigErrors, AnEmptyOrWrongSectionIsOneMistake) {
   EXPECT_EQ(error_of(minimal_config("scp") + "logging:\n"),
             "run.yaml:7: logging: expected a mapping with keys every_steps, tensorboard, found "
             "nothing (null) (remove the key, or write {})");
-  EXPECT_EQ(error_of("stage: scp\nmodel: 5\ndata: {train: [a]}\noutput: {folder: b}\n"),
-            "run.yaml:2: model: expected a mapping with keys base, init_from, compression_rate, "
-            "doc_max_tokens, lora, memory_init, dtype, device, chat_format, found 5");
+  EXPECT_EQ(
+      error_of("stage: scp\nmodel: 5\ndata: {train: [a]}\noutput: {folder: b}\n"),
+      "run.yaml:2: model: expected a mapping with keys base, init_from, adapters, "
+      "compression_rate, doc_max_tokens, lora, memory_init, dtype, device, chat_format, found 5");
 }
 
 TEST(ConfigErrors, FieldsOfAnotherStageSayWhichStagesUseThem) {
@@ -294,11 +295,15 @@ TEST(ConfigErrors, FieldsThatDoNotFitTogetherAreReportedWhereTheyStand) {
             "--set objective.latent_token_loss: objective.latent_token_loss.only_steps: expected 0 "
             "where objective.latent_token_loss.weight = 0 (those steps would have no loss), found "
             "5");
-  EXPECT_EQ(error_of_set("joint", {"objective.query_reasoner_init=checkpoint"}),
-            "--set objective.query_reasoner_init: expected model.init_from to name the checkpoint, "
-            "found it empty (give it, or use compressor or random)");
+  EXPECT_EQ(
+      error_of_set("joint", {"objective.query_reasoner_init=checkpoint"}),
+      "--set objective.query_reasoner_init: expected model.init_from to name the checkpoint, "
+      "found it empty (give it or model.adapters.query_reasoner, or use compressor or random)");
   EXPECT_EQ(error_of_set("joint", {"objective.query_reasoner_init=checkpoint",
                                    "model.init_from=runs/joint/final"}),
+            "");
+  EXPECT_EQ(error_of_set("joint", {"objective.query_reasoner_init=checkpoint",
+                                   "model.adapters.query_reasoner=peft"}),
             "");
   EXPECT_EQ(error_of_set("joint", {"data.validation.0.path=v.jsonl",
                                    "output.keep_best.metric=validation/recal@5"}),

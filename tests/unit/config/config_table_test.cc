@@ -20,6 +20,9 @@ const std::map<std::string, std::string>& other_values() {
   static const std::map<std::string, std::string> kValues = {
       {"model.base", "other/base"},
       {"model.init_from", "other/checkpoint"},
+      {"model.adapters.compressor", "peft/compressor"},
+      {"model.adapters.query_reasoner", "peft/query_reasoner"},
+      {"model.adapters.generator", "peft/generator"},
       {"model.compression_rate", "32"},
       {"model.doc_max_tokens", "512"},
       {"model.lora.rank", "8"},
@@ -172,8 +175,8 @@ TEST(ConfigTable, EveryMemberOfTheStructsIsReachable) {
   const auto& [stage, model, data, objective, trainer, output, logging] = changed;
   EXPECT_EQ(stage, Stage::kJoint);
   {
-    const auto& [base, init_from, compression_rate, doc_max_tokens, lora, memory_init, dtype,
-                 device, chat_format] = model;
+    const auto& [base, init_from, adapters, compression_rate, doc_max_tokens, lora, memory_init,
+                 dtype, device, chat_format] = model;
     EXPECT_NE(base, fresh.model.base);
     EXPECT_NE(init_from, fresh.model.init_from);
     EXPECT_NE(compression_rate, fresh.model.compression_rate);
@@ -182,6 +185,10 @@ TEST(ConfigTable, EveryMemberOfTheStructsIsReachable) {
     EXPECT_NE(dtype, fresh.model.dtype);
     EXPECT_NE(device, fresh.model.device);
     EXPECT_NE(chat_format, fresh.model.chat_format);
+    const auto& [compressor, query_reasoner, generator] = adapters;
+    EXPECT_NE(compressor, fresh.model.adapters.compressor);
+    EXPECT_NE(query_reasoner, fresh.model.adapters.query_reasoner);
+    EXPECT_NE(generator, fresh.model.adapters.generator);
     const auto& [rank, alpha, dropout, target_modules] = lora;
     EXPECT_NE(rank, fresh.model.lora.rank);
     EXPECT_NE(alpha, fresh.model.lora.alpha);
