@@ -102,11 +102,11 @@ struct KeepBestConfig {
 };
 
 struct OutputConfig {
-  std::string folder;  ///< the run folder (required)
-  std::int64_t save_every_steps =
-      100;  ///< and before the first step; 0 = only before it and at the end
+  std::string folder;                   ///< the run folder (required)
+  std::int64_t save_every_steps = 100;  ///< and at the end; 0 = only there
   std::int32_t keep_last = 3;
   std::optional<KeepBestConfig> keep_best;
+  std::string on_save_error = "stop";  ///< stop | continue
 };
 
 struct LoggingConfig {

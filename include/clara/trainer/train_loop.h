@@ -50,6 +50,8 @@ struct TrainLoopInputs {
   /// Asked after every step: true saves and ends the loop (a signal handler of the program sets
   /// it).
   std::function<bool()> should_stop;
+  /// Identity of the files that the run reads, kept in checkpoints (RunProgress::inputs).
+  std::map<std::string, std::string> input_fingerprints;
 };
 
 struct TrainLoopResult {

@@ -18,6 +18,9 @@ struct JobOptions {
   /// or start. Else a checkpoint.
   std::string resume = "never";
   std::function<bool()> should_stop;
+  /// Go on from a checkpoint although settings or files have changed in ways that change the
+  /// result.
+  bool allow_changes = false;
 };
 
 /// What a dry run found.
