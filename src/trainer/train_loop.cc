@@ -139,7 +139,7 @@ class Run {
     if (error)
       throw CheckpointError(in.output.folder +
                             ": the run folder cannot be created: " + error.message());
-    set_later_checkpoints_aside_of_resume();
+    tidy_checkpoints_of_resume();
   }
 
   TrainLoopResult train() {
@@ -179,13 +179,16 @@ class Run {
   }
 
   /// Checkpoints that were written after the one to go on from belong to a run that this one is no
-  /// longer: the next --resume auto must not take them.
-  void set_later_checkpoints_aside_of_resume() {
+  /// longer: the next --resume auto must not take them. What else a kill left is cleared away.
+  void tidy_checkpoints_of_resume() {
     std::error_code error;
     if (!in_.resume || !fs::equivalent(in_.resume->parent_path(), writer_.folder(), error)) return;
     for (const fs::path& path : set_later_checkpoints_aside(writer_.folder(), state_.step))
       observer_.on_message("warning: a checkpoint after step " + std::to_string(state_.step) +
                            " was set aside as " + path.string());
+    // A kill may have come between a save and the deletions after it.
+    apply_retention(writer_.folder(), in_.output.keep_last,
+                    state_.best ? std::optional<std::int64_t>(state_.best->step) : std::nullopt);
   }
 
   TrainLoopResult run_steps() {
