@@ -36,6 +36,7 @@ struct Arguments {
   std::string output;
   std::string resume = "never";
   std::string on_bad_record;
+  bool allow_changes = false;
   bool print_config = false;
   bool dry_run = false;
   bool plan = false;
@@ -122,6 +123,7 @@ class Watcher final : public clara::TrainObserver {
   }
 
   void log(const std::string& message) {
+    log_.clear();  // a disk that was full for a while
     if (!log_.is_open()) log_.open(config_.output.folder + "/log.txt", std::ios::app);
     const std::time_t now = std::time(nullptr);
     char stamp[32];
@@ -195,6 +197,7 @@ int run(clara::Stage stage, const Arguments& arguments) {
   options.profile_steps = arguments.profile_steps;
   // LibTorch's profiler looks for GPUs and reports as an error that there are none.
   if (arguments.profile_steps > 0) ::setenv("KINETO_LOG_LEVEL", "99", 0);
+  options.allow_changes = arguments.allow_changes;
   options.should_stop = [] { return clara::tools::stop_signal() != 0; };
   const clara::TrainLoopResult result = clara::run_training_job(config, options, watcher);
   if (result.stopped) {
@@ -230,6 +233,9 @@ int main(int argc, char** argv) {
     sub->add_option("--resume", arguments.resume,
                     "auto: go on from the newest sound checkpoint; never; or a checkpoint folder")
         ->capture_default_str();
+    sub->add_flag("--allow-changes", arguments.allow_changes,
+                  "resume although settings or data differ from the checkpoint's in ways that "
+                  "change the result");
     sub->add_option("--on-bad-record", arguments.on_bad_record,
                     "stop, or skip: count and list bad rows (data.on_bad_record)");
     sub->add_flag("--print-config", arguments.print_config,

@@ -142,7 +142,8 @@ ModelView look_through_model(const ClaraModel& model, const Example& example,
 /// The config of the run that wrote a checkpoint or final/ folder, where it can be found.
 std::optional<RunConfig> find_run_config(const fs::path& checkpoint) {
   if (fs::exists(checkpoint / "trainer_state.json"))
-    return parse_run_config(load_checkpoint_config(checkpoint), checkpoint.string() + "/config");
+    return parse_run_config(load_run_progress(checkpoint).config_yaml,
+                            checkpoint.string() + "/config");
   const fs::path beside = fs::absolute(checkpoint / "").parent_path().parent_path() / "config.yaml";
   if (fs::exists(beside)) return load_run_config(beside);
   return std::nullopt;

@@ -15,6 +15,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::int32_t kFormatVersion = 1;
+constexpr const char* kMemoryRowsName = "memory_tokens.safetensors";
 
 Json describe(const ModelDescription& d) {
   return {
@@ -59,17 +60,38 @@ bool has_shared_row(const SafetensorsFile& file, const std::filesystem::path& fo
 
 }  // namespace
 
+ModelFiles describe_model_files(const ClaraModel& model, const ModelDescription& description) {
+  ModelFiles files;
+  for (AdapterRole role : kAdapterRoles) {
+    const std::string folder = "adapters/" + adapter_name(role) + "/";
+    const LoraAdapter& adapter = model.adapter(role);
+    files.texts[folder + kPeftConfigName] = peft_config_text(adapter, description.base);
+    TensorFileContent& file = files.tensors[folder + kPeftTensorsName];
+    file.metadata = kPeftMetadata;
+    for (const NamedTensor& named : adapter.named_tensors())
+      file.tensors.emplace(named.name, named.tensor);
+  }
+  std::map<std::string, torch::Tensor>& rows = files.tensors[kMemoryRowsName].tensors;
+  rows = {{"memory_rows", model.memory().memory_rows}, {"fixed_rows", model.memory().fixed_rows}};
+  if (model.memory().head_rows.defined()) rows.emplace("head_rows", model.memory().head_rows);
+  files.texts["clara.json"] = describe(description).dump(2) + "\n";
+  return files;
+}
+
+void write_model_files(const std::filesystem::path& folder, const ModelFiles& files) {
+  for (const auto& [path, file] : files.tensors) {
+    std::filesystem::create_directories((folder / path).parent_path());
+    save_tensors(folder / path, file.tensors, file.metadata);
+  }
+  for (const auto& [path, text] : files.texts) {
+    std::filesystem::create_directories((folder / path).parent_path());
+    write_file_atomically(folder / path, text);
+  }
+}
+
 void save_model_files(const std::filesystem::path& folder, const ClaraModel& model,
                       const ModelDescription& description) {
-  for (AdapterRole role : kAdapterRoles) {
-    save_peft_adapter(folder / "adapters" / adapter_name(role), model.adapter(role),
-                      description.base);
-  }
-  std::map<std::string, torch::Tensor> rows = {{"memory_rows", model.memory().memory_rows},
-                                               {"fixed_rows", model.memory().fixed_rows}};
-  if (model.memory().head_rows.defined()) rows.emplace("head_rows", model.memory().head_rows);
-  save_tensors(folder / "memory_tokens.safetensors", rows);
-  write_file_atomically(folder / "clara.json", describe(description).dump(2) + "\n");
+  write_model_files(folder, describe_model_files(model, description));
 }
 
 ModelDescription read_model_description(const std::filesystem::path& folder) {
@@ -124,7 +146,7 @@ void load_model_files(const std::filesystem::path& folder, ClaraModel& model,
       model.adapter(role) = read_peft_adapter(adapter, model.base().config(), model.device());
     }
   }
-  const std::filesystem::path path = folder / "memory_tokens.safetensors";
+  const std::filesystem::path path = folder / kMemoryRowsName;
   if (!std::filesystem::exists(path)) throw CheckpointError(path.string() + ": not found");
   const SafetensorsFile file(path);
   MemoryTokens& memory = model.memory();

@@ -75,9 +75,7 @@ LoraTensors read_lora_tensors(const std::filesystem::path& folder) {
 
 }  // namespace
 
-void save_peft_adapter(const std::filesystem::path& folder, const LoraAdapter& adapter,
-                       const std::string& base_model) {
-  std::filesystem::create_directories(folder);
+std::string peft_config_text(const LoraAdapter& adapter, const std::string& base_model) {
   const LoraSettings& settings = adapter.settings();
   const Json config = {
       {"peft_type", "LORA"},
@@ -101,15 +99,21 @@ void save_peft_adapter(const std::filesystem::path& folder, const LoraAdapter& a
       {"revision", nullptr},
       {"auto_mapping", nullptr},
   };
-  write_file_atomically(folder / "adapter_config.json", config.dump(2) + "\n");
+  return config.dump(2) + "\n";
+}
+
+void save_peft_adapter(const std::filesystem::path& folder, const LoraAdapter& adapter,
+                       const std::string& base_model) {
+  std::filesystem::create_directories(folder);
+  write_file_atomically(folder / kPeftConfigName, peft_config_text(adapter, base_model));
   std::map<std::string, torch::Tensor> tensors;
   for (const NamedTensor& named : adapter.named_tensors())
     tensors.emplace(named.name, named.tensor);
-  save_tensors(folder / "adapter_model.safetensors", tensors, {{"format", "pt"}});
+  save_tensors(folder / kPeftTensorsName, tensors, kPeftMetadata);
 }
 
 LoraSettings read_peft_settings(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "adapter_config.json";
+  const std::filesystem::path path = folder / kPeftConfigName;
   const Json config = read_json_object(path);
   const auto fail = [&](const std::string& key, const std::string& message) {
     throw CheckpointError(path.string() + ": " + key + ": " + message);
@@ -177,7 +181,7 @@ LoraAdapter read_peft_adapter(const std::filesystem::path& folder, const BaseCon
 }
 
 void load_peft_adapter(const std::filesystem::path& folder, LoraAdapter& adapter) {
-  const std::filesystem::path path = folder / "adapter_model.safetensors";
+  const std::filesystem::path path = folder / kPeftTensorsName;
   if (!std::filesystem::exists(path)) throw CheckpointError(path.string() + ": not found");
   const torch::NoGradGuard no_grad;
   const SafetensorsFile file(path);

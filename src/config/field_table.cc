@@ -241,6 +241,10 @@ const std::vector<Field<RunConfig>>& run_config_fields() {
        {.doc = "The newest checkpoints kept.", .range = at_least(1)}},
       {CLARA_FIELD(RunConfig, output.keep_best),
        {.doc = "Also keep the checkpoint with the best value of a metric; null = do not."}},
+      {CLARA_FIELD(RunConfig, output.on_save_error),
+       {.doc = "When a checkpoint cannot be written (disk full): stop the run, or continue and try "
+               "again at the next save. Earlier checkpoints stay either way.",
+        .choices = {"stop", "continue"}}},
 
       {CLARA_FIELD(RunConfig, logging.every_steps),
        {.doc = "Steps between logged lines.", .range = at_least(1)}},

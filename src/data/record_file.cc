@@ -195,6 +195,18 @@ class GzipReader {
   bool at_end_ = false;
 };
 
+// Adds to the hash what belongs to the file's rows: the whole chunk, or, of the last one that was
+// needed, the bytes up to the last row.
+void hash_chunk(ContentHasher& hasher, std::string_view bytes, std::uint64_t offset,
+                bool wants_more, const RowIndex& index) {
+  if (!wants_more && index.size() > 0) {
+    const RowSpan& last = index.span(index.size() - 1);
+    const std::uint64_t end = last.offset + last.num_bytes;
+    bytes = bytes.substr(0, end > offset ? end - offset : 0);
+  }
+  hasher.update(bytes);
+}
+
 // Feeds a chunk, without the byte order mark that the file's first one may start with.
 bool feed_chunk(RowScanner& scanner, std::string_view bytes, std::uint64_t offset) {
   if (offset == 0 && bytes.substr(0, kByteOrderMark.size()) == kByteOrderMark) {
@@ -231,15 +243,17 @@ RecordFile::RecordFile(std::string path, std::int64_t max_rows) : path_(std::mov
     throw DataError(path_ + ": expected a name that ends in .jsonl, .jsonl.gz or .json");
   }
   descriptor_ = open_for_reading(path_);
+  ContentHasher hasher;
   if (is_gzip) {
-    scan_gzip(*scanner);
+    scan_gzip(*scanner, hasher);
   } else {
-    scan_plain(*scanner);
+    scan_plain(*scanner, hasher);
   }
   index_ = scanner->index();
+  content_ = hasher.digest();
 }
 
-void RecordFile::scan_plain(RowScanner& scanner) {
+void RecordFile::scan_plain(RowScanner& scanner, ContentHasher& hasher) {
   num_bytes_ = size_of(descriptor_, path_);
   std::vector<char> chunk(kChunkBytes);
   std::uint64_t offset = 0;
@@ -250,13 +264,15 @@ void RecordFile::scan_plain(RowScanner& scanner) {
       throw DataError(path_ + ": expected " + std::to_string(num_bytes_) +
                       " bytes, found fewer: the file was cut while it was read");
     }
-    if (!feed_chunk(scanner, {chunk.data(), wanted}, offset)) return;
+    const bool wants_more = feed_chunk(scanner, {chunk.data(), wanted}, offset);
+    hash_chunk(hasher, {chunk.data(), wanted}, offset, wants_more, scanner.index());
+    if (!wants_more) return;
     offset += wanted;
   }
   scanner.finish();
 }
 
-void RecordFile::scan_gzip(RowScanner& scanner) {
+void RecordFile::scan_gzip(RowScanner& scanner, ContentHasher& hasher) {
   GzipReader reader(descriptor_, path_);
   UnpackedFile unpacked(path_);
   std::vector<char> chunk(kChunkBytes);
@@ -269,6 +285,7 @@ void RecordFile::scan_gzip(RowScanner& scanner) {
     }
     unpacked.append({chunk.data(), got});
     wants_more = feed_chunk(scanner, {chunk.data(), got}, num_bytes_);
+    hash_chunk(hasher, {chunk.data(), got}, num_bytes_, wants_more, scanner.index());
     num_bytes_ += got;
   }
   descriptor_ = unpacked.release();

@@ -6,6 +6,8 @@
 
 #include "data/row_scanner.h"
 
+#include "clara/common/content_hash.h"
+
 namespace clara {
 
 /// A file descriptor that is closed at the end.
@@ -30,18 +32,21 @@ class RecordFile {
   RecordFile(std::string path, std::int64_t max_rows);
 
   std::int64_t num_rows() const { return index_.size(); }
+  /// Hash of the (unpacked) bytes up to the last row.
+  const Hash128& content() const { return content_; }
   std::int64_t line(std::int64_t row) const { return index_.line(row); }
   /// Throws DataError if the file changed its size since it was opened or cannot be read.
   std::string read(std::int64_t row) const;
 
  private:
-  void scan_plain(RowScanner& scanner);
-  void scan_gzip(RowScanner& scanner);
+  void scan_plain(RowScanner& scanner, ContentHasher& hasher);
+  void scan_gzip(RowScanner& scanner, ContentHasher& hasher);
 
   std::string path_;
   FileDescriptor descriptor_;  // of .gz: the unpacked copy
   std::uint64_t num_bytes_ = 0;
   RowIndex index_;
+  Hash128 content_;
 };
 
 }  // namespace clara

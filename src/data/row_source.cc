@@ -13,12 +13,13 @@ namespace clara {
 RowSource::RowSource(const std::vector<DataSource>& sources, std::int64_t max_rows) {
   for (const DataSource& source : sources) {
     const std::int64_t left = max_rows > 0 ? max_rows - num_rows_ : 0;
-    SourceRows rows{source.path, source.weight, num_rows_, 0};
+    SourceRows rows{source.path, source.weight, num_rows_, 0, {}};
     std::unique_ptr<RecordFile> file;
     if (max_rows == 0 || left > 0) {
       const bool is_limited = source.max_rows > 0 && (left == 0 || source.max_rows < left);
       file = std::make_unique<RecordFile>(source.path, is_limited ? source.max_rows : left);
       rows.num_rows = file->num_rows();
+      rows.content = file->content();
     }
     num_rows_ += rows.num_rows;
     sources_.push_back(std::move(rows));

@@ -154,8 +154,14 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
     }
   }
   if (!missing.empty()) {
+    // What is kept must not depend on which other documents were missing: a resumed run begins with
+    // an empty store and misses others than the run that it continues. On the CPU a document's bits
+    // depend on its batch (with several threads, on where the batch is split), so it gets one of
+    // its own. On other devices that would cost too much, and nothing is promised to the bit.
+    const std::int64_t max_tokens =
+        store_ != nullptr && model_.device().is_cpu() ? 1 : max_tokens_per_batch_;
     const torch::Tensor encoded =
-        encode_documents(model_, AdapterRole::kCompressor, missing, max_tokens_per_batch_);
+        encode_documents(model_, AdapterRole::kCompressor, missing, max_tokens);
     const torch::Tensor on_host = encoded.to(torch::kCPU);
     num_encoded_ += static_cast<std::int64_t>(missing.size());
     for (std::size_t i = 0; i < missing.size(); ++i) {

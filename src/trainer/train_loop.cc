@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <future>
 
 #include <ATen/record_function.h>
 
+#include "clara/checkpoint/checkpoint_writer.h"
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
 #include "clara/trainer/lr_schedule.h"
@@ -37,17 +39,42 @@ struct StepRows {
   std::int64_t num_dropped_documents = 0;
 };
 
-StepRows read_step(TrainingData& data, const TrainerConfig& config, std::int64_t step,
+/// Where a step's rows begin.
+struct DataCursor {
+  std::int64_t epoch = 0;
+  std::int64_t position = 0;
+};
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// The cursor behind a step; a step never reaches into the next epoch.
+DataCursor behind_step(const DataCursor& cursor, std::int64_t rows_per_step,
+                       std::int64_t rows_per_epoch) {
+  const std::int64_t end = cursor.position + rows_per_step;
+  return end < rows_per_epoch ? DataCursor{cursor.epoch, end} : DataCursor{cursor.epoch + 1, 0};
+}
+
+/// Where a checkpoint that does not say it left the data: its step counted from the start.
+DataCursor cursor_of_step(std::int64_t step, std::int64_t rows_per_step,
+                          std::int64_t rows_per_epoch) {
+  const std::int64_t steps_per_epoch = ceil_div(rows_per_epoch, rows_per_step);
+  return {step / steps_per_epoch, step % steps_per_epoch * rows_per_step};
+}
+
+/// Steps from a cursor to the end of the last epoch.
+std::int64_t count_steps_from(const DataCursor& cursor, const TrainerConfig& config,
+                              std::int64_t rows_per_epoch) {
+  if (cursor.epoch >= config.num_epochs) return 0;
+  return ceil_div(rows_per_epoch - cursor.position, config.rows_per_step) +
+         (config.num_epochs - cursor.epoch - 1) * ceil_div(rows_per_epoch, config.rows_per_step);
+}
+
+StepRows read_step(TrainingData& data, const TrainerConfig& config, const DataCursor& cursor,
                    std::int64_t rank, std::int64_t size) {
-  const std::int64_t rows_per_epoch = data.rows_per_epoch();
-  const std::int64_t steps_per_epoch =
-      (rows_per_epoch + config.rows_per_step - 1) / config.rows_per_step;
-  const std::int64_t epoch = step / steps_per_epoch;
-  const std::int64_t begin = step % steps_per_epoch * config.rows_per_step;
-  const std::int64_t end = std::min(begin + config.rows_per_step, rows_per_epoch);
+  const std::int64_t end = std::min(cursor.position + config.rows_per_step, data.rows_per_epoch());
   StepRows result;
-  for (std::int64_t position = begin + rank; position < end; position += size) {
-    std::optional<Example> row = data.row(epoch, position);
+  for (std::int64_t position = cursor.position + rank; position < end; position += size) {
+    std::optional<Example> row = data.row(cursor.epoch, position);
     if (!row) continue;
     result.num_cut_documents += row->num_cut_documents;
     result.num_cut_questions += row->cut_question ? 1 : 0;
@@ -62,34 +89,42 @@ StepRows read_step(TrainingData& data, const TrainerConfig& config, std::int64_t
 class StepReader {
  public:
   StepReader(TrainingData& data, const TrainerConfig& config, const Communicator& communicator,
-             std::int64_t total_steps)
+             DataCursor start)
       : data_(data),
         config_(config),
         rank_(communicator.rank()),
         size_(communicator.size()),
-        total_steps_(total_steps) {}
+        next_cursor_(start) {}
 
-  /// Rows of `step`; starts on those of the next.
-  StepRows take(std::int64_t step) {
-    if (!next_.valid()) start(step);
+  /// Rows of the step at the cursor, which moves on; starts on those of the step behind it unless
+  /// this is the last one.
+  StepRows take(bool is_last) {
+    if (!next_.valid()) start();
     StepRows rows = next_.get();
-    if (step + 1 < total_steps_) start(step + 1);
+    next_cursor_ = behind_step(next_cursor_, config_.rows_per_step, data_.rows_per_epoch());
+    if (!is_last) start();
     return rows;
   }
 
+  /// Where the rows begin that take has not given out.
+  const DataCursor& cursor() const { return next_cursor_; }
+
  private:
-  void start(std::int64_t step) {
-    next_ = std::async(std::launch::async,
-                       [this, step] { return read_step(data_, config_, step, rank_, size_); });
+  void start() {
+    next_ = std::async(std::launch::async, [this, cursor = next_cursor_] {
+      return read_step(data_, config_, cursor, rank_, size_);
+    });
   }
   TrainingData& data_;
   const TrainerConfig& config_;
-  std::int64_t rank_, size_, total_steps_;
+  std::int64_t rank_, size_;
+  DataCursor next_cursor_;
   std::future<StepRows> next_;
 };
 
 bool is_better(const KeepBestConfig& keep, double value,
                const std::optional<BestCheckpoint>& best) {
+  if (!std::isfinite(value)) return false;
   if (!best) return true;
   return keep.mode == "min" ? value < best->value : value > best->value;
 }
@@ -100,25 +135,18 @@ class Run {
   Run(const TrainLoopInputs& in, TrainObserver& observer)
       : in_(in),
         observer_(observer),
-        checkpoints_(fs::path(in.output.folder) / "checkpoints"),
+        writer_(fs::path(in.output.folder) / "checkpoints", in.output.keep_last),
         optimizer_(in.objective.trained_parameters(), in.trainer),
-        total_steps_(count_total_steps(in.trainer, in.data.rows_per_epoch())),
-        schedule_(in.trainer, total_steps_),
+        state_(load_state()),
+        reader_(in.data, in.trainer, in.communicator, {*state_.epoch, *state_.position}),
+        schedule_(in.trainer, state_.total_steps),
         profile_(in.profile_steps, fs::path(in.output.folder) / "profile") {
     std::error_code error;
-    fs::create_directories(checkpoints_, error);
+    fs::create_directories(writer_.folder(), error);
     if (error)
       throw CheckpointError(in.output.folder +
                             ": the run folder cannot be created: " + error.message());
-    state_.total_steps = total_steps_;
-    state_.config_yaml = in.config_yaml;
-    if (in.resume) {
-      TrainState loaded = load_checkpoint(*in.resume, in.model);
-      optimizer_.load_state(loaded.optimizer);
-      state_.step = loaded.step;
-      state_.best = loaded.best;
-      state_.counters = loaded.counters;
-    }
+    tidy_checkpoints_of_resume();
   }
 
   TrainLoopResult train() {
@@ -126,61 +154,102 @@ class Run {
       return run_steps();
     } catch (const Error& error) {
       observer_.on_error(error.what());
+      writer_.wait();
       tell_last_checkpoint();
       throw;
     }
   }
 
  private:
+  /// The state to start from: that of the checkpoint, or of step 0.
+  TrainState load_state() {
+    TrainState state;
+    if (in_.resume) {
+      state = load_checkpoint(*in_.resume, in_.model);
+      optimizer_.load_state(state.optimizer);
+      state.optimizer.clear();
+    }
+    const std::int64_t rows_per_epoch = in_.data.rows_per_epoch();
+    DataCursor cursor = cursor_of_step(state.step, in_.trainer.rows_per_step, rows_per_epoch);
+    if (state.epoch && state.position) cursor = {*state.epoch, *state.position};
+    // Fewer rows than before (a change that was allowed): the epoch is over.
+    if (cursor.position >= rows_per_epoch) cursor = {cursor.epoch + 1, 0};
+    state.epoch = cursor.epoch;
+    state.position = cursor.position;
+    const std::int64_t total = state.step + count_steps_from(cursor, in_.trainer, rows_per_epoch);
+    state.total_steps = in_.trainer.max_steps > 0
+                            ? std::min(total, std::max(in_.trainer.max_steps, state.step))
+                            : total;
+    state.config_yaml = in_.config_yaml;
+    state.inputs = in_.input_fingerprints;
+    return state;
+  }
+
+  /// Checkpoints that were written after the one to go on from belong to a run that this one is no
+  /// longer: the next --resume auto must not take them. What else a kill left is cleared away.
+  void tidy_checkpoints_of_resume() {
+    std::error_code error;
+    if (!in_.resume || !fs::equivalent(in_.resume->parent_path(), writer_.folder(), error)) return;
+    for (const fs::path& path : set_later_checkpoints_aside(writer_.folder(), state_.step))
+      observer_.on_message("warning: a checkpoint after step " + std::to_string(state_.step) +
+                           " was set aside as " + path.string());
+    // A kill may have come between a save and the deletions after it.
+    apply_retention(writer_.folder(), in_.output.keep_last,
+                    state_.best ? std::optional<std::int64_t>(state_.best->step) : std::nullopt);
+  }
+
   TrainLoopResult run_steps() {
-    MetricsLog log(in_.output.folder, in_.logging.tensorboard, in_.resume ? state_.step : -1);
+    log_ = std::make_unique<MetricsLog>(
+        in_.output.folder, in_.logging.tensorboard,
+        in_.resume ? std::optional<LogCut>(LogCut{state_.step, state_.is_validation_due})
+                   : std::nullopt);
+    last_saved_ = in_.resume ? state_.step : -1;
     TrainLoopResult result;
-    if (state_.step == 0) result.last_validation = validate(log);
-    StepReader reader(in_.data, in_.trainer, in_.communicator, total_steps_);
-    while (state_.step < total_steps_) {
+    if (state_.step == 0 || state_.is_validation_due) result.last_validation = validate();
+    while (state_.step < state_.total_steps) {
       MetricRow metrics;
       profile_.begin_step();
       try {
-        metrics = step(reader);
+        metrics = step();
       } catch (const Error&) {
-        // The parameters are those of the last finished step: keep them before the error ends the
-        // run.
-        if (state_.step > 0 && last_saved_ != state_.step) save();
+        save_before_the_end();
         throw;
       }
-      const bool last = state_.step == total_steps_;
-      const bool stop = in_.should_stop && in_.should_stop();
+      const bool last = state_.step == state_.total_steps;
+      const bool stop = !last && in_.should_stop && in_.should_stop();
       if (last || state_.step % std::max<std::int64_t>(in_.logging.every_steps, 1) == 0)
-        log.write(state_.step, metrics);
-      observer_.on_step(state_.step, total_steps_, metrics);
-      if (last || (in_.trainer.validate_every_steps > 0 &&
-                   state_.step % in_.trainer.validate_every_steps == 0)) {
-        result.last_validation = validate(log);
-      }
+        log_row(metrics);
+      observer_.on_step(state_.step, state_.total_steps, metrics);
+      state_.is_validation_due = last || (in_.trainer.validate_every_steps > 0 &&
+                                          state_.step % in_.trainer.validate_every_steps == 0);
+      // Who stops a run does not wait for a validation: it is made up for when the run goes on.
+      if (state_.is_validation_due && !stop) result.last_validation = validate();
       if (last || stop ||
           (in_.output.save_every_steps > 0 && state_.step % in_.output.save_every_steps == 0))
         save();
       if (const auto profile = profile_.end_step(last || stop))
         observer_.on_message(render_profile(*profile));
-      if (stop && !last) {
+      if (stop) {
         result.stopped = true;
         break;
       }
+      handle_failed_save();
     }
     report_cuts();
     if (!result.stopped) export_final();
+    finish_saves();
     result.step = state_.step;
     return result;
   }
 
-  StepRows take_rows(StepReader& reader) {
+  StepRows take_rows() {
     RECORD_USER_SCOPE("clara::load");
-    return reader.take(state_.step);
+    return reader_.take(state_.step + 1 == state_.total_steps);
   }
 
-  MetricRow step(StepReader& reader) {
+  MetricRow step() {
     const Clock::time_point start = Clock::now();
-    const StepRows rows = take_rows(reader);
+    const StepRows rows = take_rows();
     const double waited = seconds_since(start);
     const StepSettings settings{in_.trainer.rows_per_micro_batch,
                                 in_.trainer.max_tokens_per_micro_batch, in_.trainer.seed};
@@ -188,6 +257,8 @@ class Run {
                                          state_.step, schedule_.rate(state_.step), settings);
     check_any_row(result.rows);
     ++state_.step;
+    state_.epoch = reader_.cursor().epoch;
+    state_.position = reader_.cursor().position;
     const double seconds = seconds_since(start);
     MetricRow metrics = {
         {"loss", result.loss},
@@ -215,14 +286,31 @@ class Run {
     for (const auto& [name, count] : state_.counters) {
       if (count > 0 && name != kTrainedRows) metrics[name + "_total"] = static_cast<double>(count);
     }
+    // How long saving has held up the loop since the last row.
+    if (save_stall_seconds_ > 0) metrics["save_stall_seconds"] = save_stall_seconds_;
     return metrics;
   }
 
   std::int64_t steps_per_epoch() const {
-    return (in_.data.rows_per_epoch() + in_.trainer.rows_per_step - 1) / in_.trainer.rows_per_step;
+    return ceil_div(in_.data.rows_per_epoch(), in_.trainer.rows_per_step);
   }
 
-  MetricRow validate(MetricsLog& log) {
+  void log_row(const MetricRow& row) {
+    try {
+      log_->write(state_.step, row);
+      is_log_failing_ = false;
+    } catch (const DataError& error) {
+      // The log keeps the row; the next one writes both.
+      if (!goes_on_after_failures()) throw;
+      if (!is_log_failing_) observer_.on_message("warning: " + std::string(error.what()) + kGoesOn);
+      is_log_failing_ = true;
+    }
+    if (!row.contains("save_stall_seconds")) return;
+    save_stall_seconds_ = 0;
+  }
+
+  MetricRow validate() {
+    state_.is_validation_due = false;
     if (in_.validation.empty()) return {};
     RECORD_USER_SCOPE("validation");
     MetricRow row;
@@ -230,7 +318,7 @@ class Run {
          in_.objective.validate(in_.validation, in_.trainer.max_tokens_per_micro_batch)) {
       row["validation/" + name] = value;
     }
-    log.write(state_.step, row);
+    log_row(row);
     observer_.on_validation(state_.step, row);
     if (in_.output.keep_best && state_.step > 0) {
       const auto it = row.find(in_.output.keep_best->metric);
@@ -239,27 +327,76 @@ class Run {
                              in_.output.keep_best->metric);
       } else if (is_better(*in_.output.keep_best, it->second, state_.best)) {
         state_.best = {it->first, it->second, state_.step};
+        last_saved_ = -1;  // one of this step would not know that it is the best
         save();
       }
     }
     return row;
   }
 
+  bool goes_on_after_failures() const { return in_.output.on_save_error == "continue"; }
+
+  /// Begins a save; a failure shows at the next step.
   void save() {
     if (last_saved_ == state_.step) return;
     RECORD_USER_SCOPE("clara::save");
+    const Clock::time_point start = Clock::now();
+    try {
+      log_->sync();
+    } catch (const DataError& error) {
+      handle_failure({state_.step, error.what()});
+      return;
+    }
     state_.optimizer = optimizer_.state();
     ModelDescription description = in_.description;
     description.step = state_.step;
-    save_checkpoint(checkpoints_, in_.model, description, state_);
+    writer_.save(in_.model, description, state_);
     state_.optimizer.clear();
     last_saved_ = state_.step;
-    apply_retention(checkpoints_, in_.output.keep_last,
-                    state_.best ? std::optional<std::int64_t>(state_.best->step) : std::nullopt);
+    save_stall_seconds_ += seconds_since(start);
+  }
+
+  /// An error is about to end the run: the parameters are those of the last finished step.
+  void save_before_the_end() {
+    if (state_.step == 0) return;
+    try {
+      save();
+      finish_saves();
+    } catch (const CheckpointError& error) {
+      // The error that ends the run is the one to throw.
+      observer_.on_message("warning: " + std::string(error.what()));
+    }
+  }
+
+  void handle_failed_save() {
+    if (const auto failure = writer_.take_failure()) handle_failure(*failure);
+  }
+
+  void handle_failure(const SaveFailure& failure) {
+    if (last_saved_ == failure.step) last_saved_ = -1;
+    if (!goes_on_after_failures()) {
+      throw CheckpointError(failure.message +
+                            "; the earlier checkpoints are kept. Make room, then go on with "
+                            "--resume auto (output.on_save_error: continue trains on and tries "
+                            "again at the next save)");
+    }
+    observer_.on_message("warning: " + failure.message + kGoesOn);
+  }
+
+  /// Waits for the last save. Whatever output.on_save_error says, a run must not end as if it had
+  /// been kept.
+  void finish_saves() {
+    writer_.wait();
+    const auto failure = writer_.take_failure();
+    if (!failure && last_saved_ == state_.step) return;
+    throw CheckpointError(
+        (failure ? failure->message
+                 : "the state after step " + std::to_string(state_.step) + " could not be saved") +
+        "; the earlier checkpoints are kept. Make room, then go on with --resume auto");
   }
 
   void tell_last_checkpoint() {
-    for (const fs::path& checkpoint : list_checkpoints(checkpoints_)) {
+    for (const fs::path& checkpoint : list_checkpoints(writer_.folder())) {
       if (find_checkpoint_damage(checkpoint)) continue;
       observer_.on_message("last checkpoint " + checkpoint.string() + "; go on with --resume auto");
       return;
@@ -270,7 +407,7 @@ class Run {
   /// Skipping bad rows must not hide that all of them are bad.
   void check_any_row(std::int64_t rows_of_step) {
     state_.counters[kTrainedRows] += rows_of_step;
-    if (state_.step + 1 == total_steps_ && state_.counters[kTrainedRows] == 0) {
+    if (state_.step + 1 == state_.total_steps && state_.counters[kTrainedRows] == 0) {
       throw DataError(
           "every one of the training rows is bad: nothing was trained (data.on_bad_record is skip; "
           "the rows are listed above)");
@@ -304,29 +441,34 @@ class Run {
       fs::remove_all(folder);
       fs::rename(temporary, folder);
       sync_path(in_.output.folder);
-    } catch (const fs::filesystem_error& error) {
+    } catch (const std::exception& error) {
       throw CheckpointError(folder.string() +
                             ": the trained model could not be written: " + error.what() +
-                            "; the last checkpoint in " + checkpoints_.string() + " holds it");
+                            "; the last checkpoint in " + writer_.folder().string() + " holds it");
     }
   }
 
+  static constexpr const char* kGoesOn =
+      "; training goes on (output.on_save_error: continue), and it is tried again";
+
   const TrainLoopInputs& in_;
   TrainObserver& observer_;
-  fs::path checkpoints_;
+  CheckpointWriter writer_;
   AdamW optimizer_;
-  std::int64_t total_steps_;
+  TrainState state_;
+  StepReader reader_;
   LearningRateSchedule schedule_;
   StepProfile profile_;
-  TrainState state_;
-  std::int64_t last_saved_ = -1;
+  std::unique_ptr<MetricsLog> log_;
+  std::int64_t last_saved_ = -1;  ///< the step whose save was begun last and has not failed
+  double save_stall_seconds_ = 0;
+  bool is_log_failing_ = false;
 };
 
 }  // namespace
 
 std::int64_t count_total_steps(const TrainerConfig& config, std::int64_t rows_per_epoch) {
-  const std::int64_t total =
-      config.num_epochs * ((rows_per_epoch + config.rows_per_step - 1) / config.rows_per_step);
+  const std::int64_t total = count_steps_from({}, config, rows_per_epoch);
   return config.max_steps > 0 ? std::min(total, config.max_steps) : total;
 }
 

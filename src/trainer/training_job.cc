@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "trainer/input_fingerprint.h"
+#include "trainer/resume_check.h"
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "clara/checkpoint/tokenizer_export.h"
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
+#include "clara/common/folder_lock.h"
 #include "clara/common/seeds.h"
 #include "clara/common/version.h"
 #include "clara/config/load_config.h"
@@ -35,40 +38,6 @@ LoraSettings lora_settings(const LoraConfig& config) {
   return {config.rank, config.alpha, config.dropout, config.target_modules};
 }
 
-/// A key may change between a checkpoint and its resumption if the update it leads to stays the
-/// same.
-bool may_change_on_resume(const std::string& line) {
-  static const char* const kAllowed[] = {"logging.",
-                                         "output.",
-                                         "data.validation",
-                                         "model.device",
-                                         "trainer.validate_every_steps",
-                                         "trainer.max_validation_rows",
-                                         "trainer.rows_per_micro_batch",
-                                         "trainer.max_tokens_per_micro_batch",
-                                         "trainer.activation_checkpointing",
-                                         "trainer.num_threads",
-                                         "objective.latent_cache"};
-  return std::any_of(std::begin(kAllowed), std::end(kAllowed),
-                     [&](const char* key) { return line.starts_with(key); });
-}
-
-void check_unchanged(const RunConfig& config, const std::string& saved_yaml,
-                     const fs::path& checkpoint) {
-  const RunConfig saved = parse_run_config(saved_yaml, checkpoint.string() + "/config");
-  std::string refused, allowed;
-  for (const std::string& line : diff_run_configs(saved, config)) {
-    (may_change_on_resume(line) ? allowed : refused).append("\n  " + line);
-  }
-  if (!refused.empty()) {
-    throw ConfigError(checkpoint.string() +
-                      ": these settings differ from the checkpoint's and would change the result:" +
-                      refused + (allowed.empty() ? "" : "\nthese differ and may:" + allowed) +
-                      "\nresume with the checkpoint's settings, or start a new run in another "
-                      "output.folder with model.init_from");
-  }
-}
-
 bool holds_run(const fs::path& folder) {
   return !list_checkpoints(folder / "checkpoints").empty() || fs::exists(folder / "final") ||
          fs::exists(folder / "metrics.jsonl");
@@ -76,24 +45,25 @@ bool holds_run(const fs::path& folder) {
 
 /// The checkpoint to go on from; empty for a new run. Refuses to touch a folder that holds another
 /// run.
-std::optional<fs::path> choose_checkpoint(const RunConfig& config, const std::string& resume,
+std::optional<fs::path> choose_checkpoint(const RunConfig& config, const std::string& option,
                                           TrainObserver& observer) {
   const fs::path folder = config.output.folder;
-  if (resume != "auto" && resume != "never") {
+  if (option != "auto" && option != "never") {
+    fs::path resume = option;
+    if (!resume.has_filename()) resume = resume.parent_path();  // "step_000010/"
     if (const auto damage = find_checkpoint_damage(resume)) {
-      throw CheckpointError(resume + ": cannot be resumed: " + *damage +
+      throw CheckpointError(option + ": cannot be resumed: " + *damage +
                             "; use an earlier checkpoint, or --resume auto");
     }
     std::error_code error;
-    if (holds_run(folder) &&
-        !fs::equivalent(fs::path(resume).parent_path(), folder / "checkpoints", error)) {
-      throw ConfigError(folder.string() + ": already holds a run, and another than " + resume +
+    if (holds_run(folder) && !fs::equivalent(resume.parent_path(), folder / "checkpoints", error)) {
+      throw ConfigError(folder.string() + ": already holds a run, and another than " + option +
                         "; resume that run in its own folder, or choose another --output");
     }
     return resume;
   }
   const std::vector<fs::path> checkpoints = list_checkpoints(folder / "checkpoints");
-  if (resume == "never") {
+  if (option == "never") {
     if (holds_run(folder)) {
       throw ConfigError(
           folder.string() +
@@ -127,6 +97,7 @@ struct JobInputs {
   std::unique_ptr<RecordTrainingData> data;
   std::vector<Example> validation;
   std::vector<std::string> skipped_validation;
+  std::map<std::string, std::string> fingerprints;  ///< of the files
 };
 
 /// `look_only`: bad rows are for the caller to find and count, instead of ending it here.
@@ -146,21 +117,25 @@ JobInputs open_inputs(const RunConfig& config, bool look_only = false) {
   const bool skip = config.data.on_bad_record == "skip";
   inputs.data = std::make_unique<RecordTrainingData>(
       RowSource(config.data.train, config.data.max_rows), builder, config.data.shuffle_seed, skip);
+  std::optional<RowSource> validation;
   if (!config.data.validation.empty()) {
     // Spread over all files, where there are more rows than are used.
-    const RowSource rows(config.data.validation);
+    validation.emplace(config.data.validation);
     const std::int64_t limit = config.trainer.max_validation_rows;
-    const std::int64_t used = limit > 0 ? std::min(limit, rows.size()) : rows.size();
+    const std::int64_t used = limit > 0 ? std::min(limit, validation->size()) : validation->size();
     for (std::int64_t k = 0; k < used; ++k) {
-      const std::int64_t i = k * rows.size() / used;
+      const std::int64_t i = k * validation->size() / used;
       try {
-        inputs.validation.push_back(builder.build(rows.row(i), 0, static_cast<std::uint64_t>(i)));
+        inputs.validation.push_back(
+            builder.build(validation->row(i), 0, static_cast<std::uint64_t>(i)));
       } catch (const DataError& error) {
         if (!skip && !look_only) throw;
         inputs.skipped_validation.emplace_back(error.what());
       }
     }
   }
+  inputs.fingerprints =
+      fingerprint_inputs(config, inputs.data->source(), validation ? &*validation : nullptr);
   // The first row tells of a wrong kind of file before any weight is read.
   if (!look_only) (void)inputs.data->row(0, 0);
   return inputs;
@@ -398,12 +373,34 @@ void probe_run_folder(const fs::path& folder) {
   remove_empty_folders(made);
 }
 
+/// Two processes in one run folder would mix their checkpoints.
+FolderLock lock_run_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) refuse_run_folder(folder.string(), error.message());
+  try {
+    return FolderLock(folder);
+  } catch (const Error& failure) {
+    throw CheckpointError(std::string(failure.what()) +
+                          "; wait for that run to end, or choose another --output");
+  }
+}
+
 void write_run_config(const RunConfig& config) {
   try {
-    fs::create_directories(config.output.folder);
     write_file_atomically(fs::path(config.output.folder) / "config.yaml", print_run_config(config));
   } catch (const std::exception& failure) {
     refuse_run_folder(config.output.folder, failure.what());
+  }
+}
+
+void export_final_tokenizer(const RunConfig& config, const JobInputs& inputs) {
+  const fs::path folder = fs::path(config.output.folder) / "final";
+  try {
+    export_tokenizer(config.model.base, folder, *inputs.text.tokenizer, inputs.text.special_tokens);
+  } catch (const std::exception& failure) {
+    throw CheckpointError(folder.string() + ": the tokenizer could not be written: " +
+                          failure.what() + "; make room, then go on with --resume auto");
   }
 }
 
@@ -422,9 +419,15 @@ TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& opti
                                  TrainObserver& observer) {
   set_threads(config.trainer.num_threads);
   const std::optional<fs::path> resume = choose_checkpoint(config, options.resume, observer);
-  if (resume) check_unchanged(config, load_checkpoint_config(*resume), *resume);
   const JobInputs inputs = open_inputs(config);
   check_initial_adapters(config);
+  if (resume) {
+    for (const std::string& message :
+         check_resume_changes(*resume, load_run_progress(*resume), config, inputs.fingerprints,
+                              options.allow_changes)) {
+      observer.on_message(message);
+    }
+  }
   probe_run_folder(config.output.folder);
   const std::unique_ptr<ClaraModel> model = make_model(config, *inputs.text.tokenizer, observer);
   std::unique_ptr<LatentStore> store =
@@ -432,6 +435,7 @@ TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& opti
           ? make_store(config, *model, inputs.data->rows_per_epoch())
           : nullptr;
   const StageObjective stage = make_objective(config, *model, inputs, std::move(store));
+  const FolderLock lock = lock_run_folder(config.output.folder);
   write_run_config(config);
   SingleProcessCommunicator communicator;
   const TrainLoopInputs loop{*model,
@@ -446,7 +450,8 @@ TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& opti
                              print_run_config(config),
                              resume,
                              options.should_stop,
-                             options.profile_steps};
+                             options.profile_steps,
+                             inputs.fingerprints};
   if (resume) observer.on_message("resuming from " + resume->string());
   TrainLoopResult result;
   try {
@@ -455,10 +460,7 @@ TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& opti
     report_skipped(*inputs.data, inputs.skipped_validation, observer);
     throw;
   }
-  if (!result.stopped) {
-    export_tokenizer(config.model.base, fs::path(config.output.folder) / "final",
-                     *inputs.text.tokenizer, inputs.text.special_tokens);
-  }
+  if (!result.stopped) export_final_tokenizer(config, inputs);
   report_skipped(*inputs.data, inputs.skipped_validation, observer);
   return result;
 }

@@ -4,8 +4,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
+
+#include <torch/types.h>
 
 #include "clara/model/clara_model.h"
 
@@ -28,9 +31,27 @@ struct ModelDescription {
   std::string library_version;
 };
 
+/// A safetensors file before it is written.
+struct TensorFileContent {
+  std::map<std::string, torch::Tensor> tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+/// What save_model_files writes, by path in its folder.
+struct ModelFiles {
+  std::map<std::string, TensorFileContent> tensors;
+  std::map<std::string, std::string> texts;
+};
+
+/// The files of `model`; their tensors are the model's own, not copies.
+ModelFiles describe_model_files(const ClaraModel& model, const ModelDescription& description);
+
+/// Writes them into `folder`, which must exist. Throws Error with path and reason.
+void write_model_files(const std::filesystem::path& folder, const ModelFiles& files);
+
 /// Writes adapters/<name>/{adapter_config.json, adapter_model.safetensors},
 /// memory_tokens.safetensors and clara.json into `folder`, which must exist. Throws
-/// CheckpointError.
+/// Error with path and reason.
 void save_model_files(const std::filesystem::path& folder, const ClaraModel& model,
                       const ModelDescription& description);
 

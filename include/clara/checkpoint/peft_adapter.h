@@ -2,11 +2,20 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "clara/model/lora.h"
 
 namespace clara {
+
+/// Names of PEFT's two files, and what it expects in the second one's header.
+inline constexpr const char* kPeftConfigName = "adapter_config.json";
+inline constexpr const char* kPeftTensorsName = "adapter_model.safetensors";
+inline const std::map<std::string, std::string> kPeftMetadata = {{"format", "pt"}};
+
+/// The text of adapter_config.json.
+std::string peft_config_text(const LoraAdapter& adapter, const std::string& base_model);
 
 /// Writes adapter_config.json and adapter_model.safetensors into `folder` (created), loadable by
 /// peft.PeftModel.from_pretrained on the base model, unchanged. float32.

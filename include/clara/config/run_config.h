@@ -116,6 +116,7 @@ struct OutputConfig {
   std::int64_t save_every_steps = 100;  ///< and at the end; 0 = only at the end
   std::int32_t keep_last = 3;
   std::optional<KeepBestConfig> keep_best;
+  std::string on_save_error = "stop";  ///< stop | continue
 };
 
 struct LoggingConfig {

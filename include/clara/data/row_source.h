@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "clara/common/content_hash.h"
 #include "clara/config/run_config.h"
 #include "clara/data/records.h"
 
@@ -23,6 +24,7 @@ struct SourceRows {
   double weight = 1.0;
   std::int64_t first_row = 0;
   std::int64_t num_rows = 0;
+  Hash128 content;  ///< of the (unpacked) file up to its last row that is used
 };
 
 class RecordFile;

@@ -19,6 +19,9 @@ struct JobOptions {
   std::string resume = "never";
   std::function<bool()> should_stop;
   std::int64_t profile_steps = 0;  ///< as TrainLoopInputs::profile_steps
+  /// Go on from a checkpoint although settings or files have changed in ways that change the
+  /// result.
+  bool allow_changes = false;
 };
 
 /// What a dry run found.

@@ -133,7 +133,7 @@ TEST_F(Checkpoints, ComeBackBitForBit) {
     EXPECT_EQ(after.best->value, before.best->value);
     EXPECT_EQ(after.best->step, before.best->step);
     EXPECT_EQ(after.config_yaml, before.config_yaml);
-    EXPECT_EQ(load_checkpoint_config(checkpoint), before.config_yaml);
+    EXPECT_EQ(load_run_progress(checkpoint).config_yaml, before.config_yaml);
     ASSERT_EQ(after.optimizer.size(), before.optimizer.size());
     for (const auto& [name, tensor] : before.optimizer)
       EXPECT_TRUE(torch::equal(after.optimizer.at(name), tensor)) << name;
@@ -278,6 +278,30 @@ TEST_F(Checkpoints, RetentionDoesNotCountADamagedOneAsKept) {
   apply_retention(folder.path(), 1, std::nullopt);
   EXPECT_TRUE(fs::exists(folder / "step_000001"));
   EXPECT_FALSE(find_checkpoint_damage(folder / "step_000001").has_value());
+}
+
+TEST_F(Checkpoints, RetentionDeletesNothingWhereNoneIsSound) {
+  for (const std::int64_t step : {1, 2, 3}) fs::remove(save(step) / "clara.json");
+  fs::create_directories(folder / ".tmp_step_000004");
+  apply_retention(folder.path(), 1, std::nullopt);
+  EXPECT_EQ(list_checkpoints(folder.path()).size(), 3U) << "one of them may be restored";
+}
+
+TEST_F(Checkpoints, LaterOnesCanBeSetAside) {
+  for (const std::int64_t step : {1, 2, 3}) save(step);
+  fs::create_directories(folder / "superseded_step_000003");
+  EXPECT_THAT(set_later_checkpoints_aside(folder.path(), 1),
+              ElementsAre(folder / "superseded_step_000003", folder / "superseded_step_000002"));
+  EXPECT_THAT(list_checkpoints(folder.path()), ElementsAre(folder / "step_000001"));
+  EXPECT_FALSE(find_checkpoint_damage(folder / "superseded_step_000003").has_value());
+}
+
+TEST_F(Checkpoints, TheirNameSaysTheirStep) {
+  EXPECT_EQ(checkpoint_step(folder / "step_000012"), 12);
+  EXPECT_EQ(checkpoint_step(folder / "step_000012" / ""), 12);
+  EXPECT_EQ(checkpoint_step("step_1234567"), 1234567);
+  for (const std::string name : {"final", "step_", "step_1x", "step_99999999999999999999"})
+    EXPECT_THROW(checkpoint_step(folder / name), CheckpointError) << name;
 }
 
 // ---- failing saves ------------------------------------------------------------------------------

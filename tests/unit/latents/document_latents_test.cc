@@ -142,7 +142,7 @@ TEST(DocumentLatents, AStoreGivesWhatNoStoreGives) {
   const auto model = tiny_model();
   const std::vector<Example> rows = joint_rows(3);
   const std::vector<const TokenIds*> documents = documents_of(rows);
-  DocumentLatents none(*model, nullptr, 64);
+  DocumentLatents none(*model, nullptr, 1);  // a batch for each document, as with a store
   DocumentLatents memory(*model, std::make_unique<MemoryLatentStore>(), 64);
   DocumentLatents disk(*model, open_store(folder.path()), 64);
   const Tensor expected = none.fetch(documents);
@@ -158,6 +158,22 @@ TEST(DocumentLatents, AStoreGivesWhatNoStoreGives) {
     EXPECT_TRUE(torch::equal(some, expected.index_select(0, torch::tensor({5, 0, 5}))));
     EXPECT_FALSE(some.requires_grad());
   }
+}
+
+TEST(DocumentLatents, WhatIsStoredDoesNotDependOnWhatElseWasMissing) {
+  // As a resumed run, whose store is empty, and the run that it continues.
+  const int threads = at::get_num_threads();
+  at::set_num_threads(2);
+  const auto model = tiny_model();
+  const std::vector<Example> rows = joint_rows(3);
+  const std::vector<const TokenIds*> documents = documents_of(rows);
+  DocumentLatents together(*model, std::make_unique<MemoryLatentStore>(), 1 << 20);
+  DocumentLatents apart(*model, std::make_unique<MemoryLatentStore>(), 1 << 20);
+  const Tensor expected = together.fetch(documents);
+  for (std::size_t i = documents.size(); i > 0; i -= 3)
+    apart.fetch({documents[i - 1], documents[i - 2], documents[i - 3]});
+  EXPECT_TRUE(torch::equal(apart.fetch(documents), expected));
+  at::set_num_threads(threads);
 }
 
 TEST(DocumentLatents, ADocumentThatOccursTwiceIsEncodedOnce) {

@@ -1,6 +1,7 @@
 // metrics.jsonl across kills and resumes, and event files that another reader can check.
 #include "clara/trainer/metrics_log.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -37,7 +38,7 @@ std::vector<std::int64_t> steps_of(const std::filesystem::path& path) {
 
 TEST(MetricsLog, EveryRowReachesTheFileAtOnce) {
   const TemporaryFolder folder;
-  MetricsLog log(folder.path(), false, -1);
+  MetricsLog log(folder.path(), false, std::nullopt);
   log.write(1, {{"loss", 2.5}, {"rows", 32}});
   const std::vector<Json> rows = rows_of(folder / "metrics.jsonl");
   ASSERT_EQ(rows.size(), 1U);
@@ -49,7 +50,7 @@ TEST(MetricsLog, EveryRowReachesTheFileAtOnce) {
 TEST(MetricsLog, ValuesSurviveTheFile) {
   const TemporaryFolder folder;
   const std::vector<double> values = {1.0 / 3, 1e-30, 123456789.125, -0.1, 6.02e23};
-  MetricsLog log(folder.path(), false, -1);
+  MetricsLog log(folder.path(), false, std::nullopt);
   for (const double value : values) log.write(1, {{"x", value}});
   const std::vector<Json> rows = rows_of(folder / "metrics.jsonl");
   for (std::size_t i = 0; i < values.size(); ++i)
@@ -58,7 +59,7 @@ TEST(MetricsLog, ValuesSurviveTheFile) {
 
 TEST(MetricsLog, WhatIsNotFiniteStaysValidJson) {
   const TemporaryFolder folder;
-  MetricsLog log(folder.path(), false, -1);
+  MetricsLog log(folder.path(), false, std::nullopt);
   log.write(1, {{"a", std::nan("")}, {"b", std::numeric_limits<double>::infinity()}});
   EXPECT_EQ(rows_of(folder / "metrics.jsonl").size(), 1U);
 }
@@ -66,11 +67,11 @@ TEST(MetricsLog, WhatIsNotFiniteStaysValidJson) {
 TEST(MetricsLog, ResumingCutsTheRowsAfterTheStep) {
   const TemporaryFolder folder;
   {
-    MetricsLog log(folder.path(), false, -1);
+    MetricsLog log(folder.path(), false, std::nullopt);
     for (std::int64_t step = 1; step <= 5; ++step) log.write(step, {{"loss", 1.0}});
   }
   {
-    MetricsLog log(folder.path(), false, 3);
+    MetricsLog log(folder.path(), false, LogCut{3});
     EXPECT_THAT(steps_of(folder / "metrics.jsonl"), ElementsAre(1, 2, 3));
     log.write(4, {{"loss", 0.5}});
   }
@@ -82,22 +83,37 @@ TEST(MetricsLog, ResumingCutsATornLastLine) {
   for (const std::string torn : {"{\"step\":3,\"lo", "{\"step\":3,\"loss\":1.0}", "\xff\n"}) {
     const TemporaryFolder folder;
     std::ofstream(folder / "metrics.jsonl") << "{\"step\":1}\n{\"step\":2}\n" << torn;
-    MetricsLog log(folder.path(), false, 5);
+    MetricsLog log(folder.path(), false, LogCut{5});
     log.write(3, {{"loss", 1.0}});
     EXPECT_THAT(steps_of(folder / "metrics.jsonl"), ElementsAre(1, 2, 3)) << torn;
   }
 }
 
+TEST(MetricsLog, AValidationThatWillBeRepeatedIsCut) {
+  const TemporaryFolder folder;
+  {
+    MetricsLog log(folder.path(), false, std::nullopt);
+    log.write(2, {{"loss", 1.0}});
+    log.write(2, {{"validation/loss", 3.0}});
+    log.write(4, {{"loss", 0.5}});
+    log.write(4, {{"validation/loss", 2.0}});
+  }
+  { const MetricsLog log(folder.path(), false, LogCut{4, true}); }
+  EXPECT_THAT(steps_of(folder / "metrics.jsonl"), ElementsAre(2, 2, 4));
+  { const MetricsLog log(folder.path(), false, LogCut{4, false}); }
+  EXPECT_THAT(steps_of(folder / "metrics.jsonl"), ElementsAre(2, 2, 4));
+}
+
 TEST(MetricsLog, ANewRunStartsANewFile) {
   const TemporaryFolder folder;
   std::ofstream(folder / "metrics.jsonl") << "{\"step\":1}\n";
-  const MetricsLog log(folder.path(), false, -1);
+  const MetricsLog log(folder.path(), false, std::nullopt);
   EXPECT_TRUE(rows_of(folder / "metrics.jsonl").empty());
 }
 
 TEST(MetricsLog, AFolderThatIsNotThereIsAnError) {
   const TemporaryFolder folder;
-  EXPECT_THROW(MetricsLog(folder / "none", false, -1), Error);
+  EXPECT_THROW(MetricsLog(folder / "none", false, std::nullopt), Error);
   EXPECT_THROW(TensorBoardWriter(folder / "none"), DataError);
 }
 
@@ -184,12 +200,34 @@ std::multimap<std::uint64_t, std::string> read_fields(const std::string& message
   return fields;
 }
 
+std::vector<std::filesystem::path> event_files(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().filename().string().starts_with("events.out.tfevents."))
+      paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+/// Steps of all events with scalars, in the order of files and records.
+std::vector<std::string> event_steps(const std::filesystem::path& folder) {
+  std::vector<std::string> steps;
+  for (const auto& path : event_files(folder)) {
+    for (const std::string& record : read_records(read_file(path))) {
+      const auto fields = read_fields(record);
+      if (fields.contains(5)) steps.push_back(fields.find(2)->second);
+    }
+  }
+  return steps;
+}
+
 TEST(Crc32c, IsTheCastagnoliChecksum) { EXPECT_EQ(crc32c("123456789"), 0xE3069283U); }
 
 TEST(TensorBoardWriter, WritesEventsThatAnotherReaderUnderstands) {
   const TemporaryFolder folder;
   {
-    MetricsLog log(folder.path(), true, -1);
+    MetricsLog log(folder.path(), true, std::nullopt);
     log.write(1, {{"loss", 2.5}, {"validation/recall@5", 0.75}});
     log.write(300, {{"loss", -1e-3}});
   }
@@ -219,6 +257,56 @@ TEST(TensorBoardWriter, WritesEventsThatAnotherReaderUnderstands) {
             (std::map<std::string, float>{{"loss", 2.5F}, {"validation/recall@5", 0.75F}}));
   EXPECT_EQ(read_fields(records[2]).find(2)->second, "300");
   EXPECT_EQ(scalars(records[2]), (std::map<std::string, float>{{"loss", -1e-3F}}));
+}
+
+TEST(TensorBoardWriter, ResumingCutsTheEventsAfterTheStep) {
+  const TemporaryFolder folder;
+  {
+    MetricsLog log(folder.path(), true, std::nullopt);
+    for (std::int64_t step = 1; step <= 5; ++step) log.write(step, {{"loss", 1.0}});
+  }
+  {
+    MetricsLog log(folder.path(), true, LogCut{3});
+    for (std::int64_t step = 4; step <= 6; ++step) log.write(step, {{"loss", 1.0}});
+  }
+  EXPECT_THAT(event_steps(folder.path()), ElementsAre("1", "2", "3", "4", "5", "6"));
+  {
+    MetricsLog log(folder.path(), true, LogCut{2});
+    log.write(3, {{"loss", 1.0}});
+  }
+  EXPECT_THAT(event_steps(folder.path()), ElementsAre("1", "2", "3"));
+}
+
+TEST(TensorBoardWriter, ResumingCutsATornRecord) {
+  const TemporaryFolder folder;
+  {
+    MetricsLog log(folder.path(), true, std::nullopt);
+    for (std::int64_t step = 1; step <= 3; ++step) log.write(step, {{"loss", 1.0}});
+  }
+  const std::filesystem::path path = event_files(folder.path()).at(0);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 3);
+  { const MetricsLog log(folder.path(), true, LogCut{9}); }
+  EXPECT_THAT(event_steps(folder.path()), ElementsAre("1", "2"));
+}
+
+TEST(TensorBoardWriter, AValidationThatWillBeRepeatedIsCut) {
+  const TemporaryFolder folder;
+  {
+    MetricsLog log(folder.path(), true, std::nullopt);
+    log.write(1, {{"loss", 1.0}});
+    log.write(1, {{"validation/loss", 1.0}});
+  }
+  { const MetricsLog log(folder.path(), true, LogCut{1, true}); }
+  EXPECT_THAT(event_steps(folder.path()), ElementsAre("1"));
+}
+
+TEST(TensorBoardWriter, EventsOfARunThatLeftNoCheckpointGo) {
+  const TemporaryFolder folder;
+  for (int run = 0; run < 2; ++run) {
+    MetricsLog log(folder.path(), true, std::nullopt);
+    log.write(1, {{"loss", 1.0}});
+  }
+  EXPECT_THAT(event_steps(folder.path()), ElementsAre("1"));
 }
 
 }  // namespace

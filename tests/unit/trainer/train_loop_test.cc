@@ -3,6 +3,7 @@
 #include "clara/trainer/train_loop.h"
 
 #include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <limits>
 #include <mutex>
@@ -10,11 +11,13 @@
 #include "tests/support/tensor_compare.h"
 #include "tests/support/tiny_model.h"
 #include "tests/unit/common/temporary_folder.h"
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
+#include "clara/checkpoint/train_state.h"
 #include "clara/common/error.h"
 #include "clara/objectives/compression_objective.h"
 #include "clara/objectives/joint_objective.h"
@@ -22,6 +25,7 @@
 namespace clara::testing {
 namespace {
 
+using ::testing::Contains;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -390,6 +394,221 @@ TEST(TrainLoop, AStopAfterTheLastStepIsAnEnd) {
   EXPECT_TRUE(fs::exists(run.folder / "final"));
 }
 
+TEST(TrainLoop, AStopBeforeAValidationMakesUpForItWhenTheRunGoesOn) {
+  const TemporaryFolder folder;
+  const auto prepare = [](TinyRun& run) {
+    run.validation = scp_rows(3, 900);
+    run.trainer.validate_every_steps = 2;
+    run.output.keep_best = KeepBestConfig{"validation/loss", "min"};
+  };
+  TinyRun whole(folder / "whole");
+  prepare(whole);
+  whole.train();
+  TinyRun stopped(folder / "stopped");
+  prepare(stopped);
+  std::int64_t asked = 0;
+  stopped.should_stop = [&] { return ++asked == 4; };
+  EXPECT_EQ(stopped.train().step, 4);
+  EXPECT_THAT(stopped.watcher.validations, ElementsAre(0, 2)) << "who stops a run does not wait";
+  {
+    // It goes on, and is killed before its next checkpoint: the validation is made up for twice.
+    TinyRun resumed(folder / "stopped");
+    prepare(resumed);
+    resumed.output.keep_best.reset();
+    resumed.resume = stopped.checkpoint(4);
+    resumed.should_stop = [] { return true; };
+    resumed.train();
+    EXPECT_THAT(resumed.watcher.validations, ElementsAre(4));
+    fs::remove_all(stopped.checkpoint(5));
+  }
+  TinyRun resumed(folder / "stopped");
+  prepare(resumed);
+  resumed.resume = stopped.checkpoint(4);
+  resumed.train();
+  EXPECT_THAT(resumed.watcher.validations, ElementsAre(4, 6));
+  expect_same_weights(*resumed.model, *whole.model);
+  const std::vector<nlohmann::json> found = metric_rows(stopped.folder);
+  const std::vector<nlohmann::json> expected = metric_rows(whole.folder);
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].at("step"), expected[i].at("step")) << i;
+    const char* key = expected[i].contains("loss") ? "loss" : "validation/loss";
+    EXPECT_EQ(found[i].at(key), expected[i].at(key)) << i;
+  }
+  const RunProgress a = load_run_progress(stopped.checkpoint(6));
+  const RunProgress b = load_run_progress(whole.checkpoint(6));
+  ASSERT_TRUE(a.best && b.best);
+  EXPECT_EQ(a.best->step, b.best->step);
+  EXPECT_EQ(a.best->value, b.best->value);
+}
+
+TEST(TrainLoop, CheckpointsSayWhereTheDataStands) {
+  const TemporaryFolder folder;
+  TinyRun run(folder / "run");  // 11 rows in steps of 4
+  run.output.save_every_steps = 1;
+  run.train();
+  const std::vector<std::pair<std::int64_t, std::int64_t>> places = {{0, 4}, {0, 8}, {1, 0},
+                                                                     {1, 4}, {1, 8}, {2, 0}};
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const RunProgress progress =
+        load_run_progress(run.checkpoint(static_cast<std::int64_t>(i) + 1));
+    EXPECT_EQ(progress.epoch, places[i].first) << i;
+    EXPECT_EQ(progress.position, places[i].second) << i;
+  }
+}
+
+TEST(TrainLoop, AnotherStepSizeGoesOnBehindTheLastTrainedRow) {
+  const TemporaryFolder folder;
+  TinyRun first(folder / "first");
+  first.output.save_every_steps = 1;
+  first.train();
+  TinyRun second(folder / "second");
+  second.trainer.rows_per_step = 3;
+  second.resume = first.checkpoint(2);  // 8 of 11 rows of the first epoch
+  const TrainLoopResult result = second.train();
+  EXPECT_EQ(result.step, 2 + 1 + 4);
+  const auto visits = second.data.visits();
+  EXPECT_EQ(visits.size(), 3U + 11U);
+  for (const auto& [place, count] : visits) {
+    EXPECT_EQ(count, 1);
+    EXPECT_TRUE(place.first == 1 || place.second >= 8) << place.second;
+  }
+}
+
+TEST(TrainLoop, MoreEpochsContinueAFinishedRun) {
+  const TemporaryFolder folder;
+  TinyRun first(folder / "first");
+  first.train();
+  TinyRun second(folder / "second");
+  second.trainer.num_epochs = 3;
+  second.resume = first.checkpoint(6);
+  EXPECT_EQ(second.train().step, 9);
+  EXPECT_THAT(second.watcher.steps, ElementsAre(7, 8, 9));
+}
+
+TEST(TrainLoop, CheckpointsAfterTheOneToGoOnFromAreSetAside) {
+  const TemporaryFolder folder;
+  TinyRun whole(folder / "run");
+  whole.output.save_every_steps = 2;
+  whole.train();
+  TinyRun resumed(folder / "run");
+  resumed.resume = whole.checkpoint(2);
+  resumed.should_stop = [] { return true; };
+  resumed.train();
+  EXPECT_THAT(list_checkpoints(whole.folder / "checkpoints"),
+              ElementsAre(whole.checkpoint(3), whole.checkpoint(2)))
+      << "steps 4 and 6 belong to the run that this one is no longer";
+  EXPECT_FALSE(
+      find_checkpoint_damage(whole.folder / "checkpoints" / "superseded_step_000006").has_value());
+  EXPECT_THAT(resumed.watcher.messages, Contains(HasSubstr("was set aside")));
+}
+
+// ---- saves that fail ----------------------------------------------------------------------------
+
+/// Exchanges the folder of checkpoints with a file, so that saves fail, and back. Each is one
+/// system call: a save may be under way.
+class BlockedCheckpoints {
+ public:
+  explicit BlockedCheckpoints(const fs::path& run)
+      : folder_(run / "checkpoints"), other_(run / "other") {}
+  void block() {
+    std::ofstream(other_) << "x";
+    exchange();
+  }
+  void release() { exchange(); }
+
+ private:
+  void exchange() {
+    ASSERT_EQ(::renameat2(AT_FDCWD, folder_.c_str(), AT_FDCWD, other_.c_str(), RENAME_EXCHANGE), 0);
+  }
+  fs::path folder_, other_;
+};
+
+TEST(TrainLoop, AFailedSaveStopsTheRunAndKeepsTheOlderCheckpoint) {
+  const TemporaryFolder folder;
+  TinyRun run(folder / "run");
+  run.output.save_every_steps = 2;
+  BlockedCheckpoints blocked(run.folder);
+  std::int64_t asked = 0;
+  run.should_stop = [&] {
+    if (++asked == 3) {
+      while (find_checkpoint_damage(run.checkpoint(2))) continue;  // still being written
+      blocked.block();
+    }
+    return false;
+  };
+  try {
+    run.train();
+    FAIL() << "a save that failed was not told";
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("could not be saved"));
+    EXPECT_THAT(error.what(), HasSubstr("earlier checkpoints are kept"));
+    EXPECT_THAT(error.what(), HasSubstr("--resume auto"));
+  }
+  blocked.release();
+  EXPECT_THAT(list_checkpoints(run.folder / "checkpoints"), ElementsAre(run.checkpoint(2)));
+}
+
+TEST(TrainLoop, WhereItMayContinueAFailedSaveIsToldAndTriedAgain) {
+  const TemporaryFolder folder;
+  TinyRun whole(folder / "whole");
+  whole.train();
+  TinyRun run(folder / "run");
+  run.output.save_every_steps = 1;
+  run.output.on_save_error = "continue";
+  BlockedCheckpoints blocked(run.folder);
+  std::int64_t asked = 0;
+  run.should_stop = [&] {
+    ++asked;
+    if (asked == 2) {
+      while (find_checkpoint_damage(run.checkpoint(1))) continue;
+      blocked.block();
+    }
+    if (asked == 5) blocked.release();
+    return false;
+  };
+  const TrainLoopResult result = run.train();
+  EXPECT_EQ(result.step, 6);
+  EXPECT_FALSE(result.stopped);
+  EXPECT_THAT(run.watcher.messages, Contains(HasSubstr("training goes on")));
+  EXPECT_FALSE(find_checkpoint_damage(run.checkpoint(6)).has_value());
+  EXPECT_FALSE(find_checkpoint_damage(run.checkpoint(1)).has_value());
+  expect_same_weights(*run.model, *whole.model);
+  EXPECT_EQ(metric_rows(run.folder).size(), 6U);
+}
+
+TEST(TrainLoop, ARunWhoseLastSaveFailsDoesNotEndAsIfItHadBeenKept) {
+  const TemporaryFolder folder;
+  for (const std::string on_error : {"stop", "continue"}) {
+    TinyRun run(folder / on_error);
+    run.output.on_save_error = on_error;
+    BlockedCheckpoints blocked(run.folder);
+    std::int64_t asked = 0;
+    run.should_stop = [&] {
+      if (++asked == 5) blocked.block();
+      return false;
+    };
+    try {
+      run.train();
+      ADD_FAILURE() << on_error;
+    } catch (const CheckpointError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("step_000006")) << on_error;
+    }
+  }
+}
+
+TEST(TrainLoop, TheMetricsShowHowLongSavingHeldUpTheLoop) {
+  const TemporaryFolder folder;
+  TinyRun run(folder / "run");
+  run.output.save_every_steps = 2;
+  run.train();
+  const std::vector<nlohmann::json> rows = metric_rows(run.folder);
+  ASSERT_EQ(rows.size(), 6U);
+  for (const std::size_t i : {0, 1, 3, 5}) EXPECT_FALSE(rows[i].contains("save_stall_seconds"));
+  for (const std::size_t i : {2, 4})
+    EXPECT_GT(rows[i].at("save_stall_seconds").get<double>(), 0) << "the row after a save";
+}
+
 // ---- what is left behind ------------------------------------------------------------------------
 
 TEST(TrainLoop, FinalHoldsTheTrainedModel) {
@@ -528,7 +747,7 @@ TEST(TrainLoop, JointRunsResumeExactlyWithAFreshStore) {
   train(*whole, "whole", std::nullopt);
   train(*resumed, "resumed", folder / "whole" / "checkpoints" / checkpoint_name(1));
   const std::vector<Tensor> a = weights_of(*resumed), b = weights_of(*whole);
-  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(all_close(a[i], b[i], 1e-5)) << i;
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(torch::equal(a[i], b[i])) << i;
 }
 
 }  // namespace
