@@ -1,7 +1,7 @@
 """What the integration tests share: a folder with a tiny base model, records and a config, in which the
 programs run as a user runs them, and the questions that every test asks afterwards.
 
-CLARA_TRAIN and CLARA_EVAL name the programs. Only the standard library is used.
+CLARA_TRAIN, CLARA_EVAL and CLARA_DATA name the programs. Only the standard library is used.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
 
 
 def program(name):
-    """Path of clara-train or clara-eval."""
+    """Path of clara-train, clara-eval or clara-data."""
     variable = name.upper().replace("-", "_")
     if variable not in os.environ:
         raise RuntimeError(f"{variable}: expected the path of {name} in the environment")
