@@ -114,12 +114,31 @@ class EvaluationTest(EvaluationCase):
             self.assertTrue(self.outcomes[setting, select].out.startswith(table.out), table)
 
     def test_scores_are_those_of_the_predictions(self):
-        for _, _, folder, predictions in self.each():
-            matches = [p["prediction"].strip().lower() == p["answers"][0].lower() for p in predictions]
+        # After one step no answer is right. Of these a third is the first gold answer, a third another one.
+        self.assert_ended(self.outcomes["normal", "given"])
+        predictions = read_jsonl(self.here / self.folders["normal", "given"] / "predictions.jsonl")
+        for index, row in enumerate(predictions):
+            right = f"The {row['answers'][0].upper()}."
+            row["answers"].append("another name")
+            row["prediction"] = (right, "another name", "qqq")[index % 3]
+        num_first, num_other = len(predictions[0::3]), len(predictions[1::3])
+        self.here.write("answered.jsonl", predictions)
+        outcome = self.here.eval("score", "answered.jsonl", "--json")
+        self.assert_ended(outcome)
+        found = json.loads(outcome.out)
+        self.assertEqual(found["num_questions"], len(self.rows))
+        for name in ("exact_match", "f1", "cover_exact_match"):
+            self.assertAlmostEqual(found["first"][name], num_first / len(predictions), msg=name)
+            self.assertAlmostEqual(found["best"][name], (num_first + num_other) / len(predictions), msg=name)
+
+    def test_no_score_of_an_untrained_model_is_out_of_range(self):
+        for _, _, folder, _ in self.each():
             found = self.scores(folder)["scores"]
-            self.assertGreaterEqual(found["first"]["exact_match"], sum(matches) / len(matches))
-            self.assertGreaterEqual(found["best"]["f1"], found["first"]["f1"])
             self.assertEqual(found["num_questions"], len(self.rows))
+            for name in ("exact_match", "f1"):
+                self.assertLessEqual(0, found["first"][name])
+                self.assertLessEqual(found["first"][name], found["best"][name])
+                self.assertLessEqual(found["best"][name], 1)
 
     def test_the_same_evaluation_again_gives_the_same_predictions(self):
         folder = self.folders["normal", "random"]
