@@ -240,7 +240,7 @@ TEST(LoraTargets, AreTheEndOfALayersPathAsInPeft) {
 }
 
 /// A checkpoint whose adapters differ in rank and layers is read as it was, not as the config says.
-TEST(ModelFiles, AdaptersKeepTheShapesOfTheirFolder) {
+TEST(AdapterShapesOfAFolder, ComeBackAsTheyWere) {
   const TemporaryFolder folder;
   const std::unique_ptr<ClaraModel> model = tiny_model();
   LoraSettings other = tiny_lora();
