@@ -53,7 +53,7 @@ struct TrainLoopInputs {
   /// Steps to profile into <output.folder>/profile; 0: none.
   std::int64_t profile_steps = 0;
   /// Identity of the files that the run reads, kept in checkpoints (RunProgress::inputs).
-  std::map<std::string, std::string> input_fingerprints;
+  std::map<std::string, std::string> input_fingerprints = {};
 };
 
 struct TrainLoopResult {

@@ -78,6 +78,7 @@ const std::map<std::string, std::string>& other_values() {
       {"output.folder", "other/run"},
       {"output.save_every_steps", "0"},
       {"output.keep_last", "1"},
+      {"output.on_save_error", "continue"},
       {"output.keep_best", "{metric: validation/loss}"},
       {"output.keep_best.metric", "validation/loss"},
       {"output.keep_best.mode", "min"},
@@ -256,7 +257,8 @@ TEST(ConfigTable, EveryMemberOfTheStructsIsReachable) {
     EXPECT_NE(num_threads, fresh.trainer.num_threads);
   }
   {
-    const auto& [folder, save_every_steps, keep_last, keep_best] = output;
+    const auto& [folder, save_every_steps, keep_last, keep_best, on_save_error] = output;
+    EXPECT_NE(on_save_error, fresh.output.on_save_error);
     EXPECT_NE(folder, fresh.output.folder);
     EXPECT_NE(save_every_steps, fresh.output.save_every_steps);
     EXPECT_NE(keep_last, fresh.output.keep_last);
