@@ -236,8 +236,8 @@ class Run {
       handle_failed_save();
     }
     report_cuts();
-    if (!result.stopped) export_final();
     finish_saves();
+    if (!result.stopped) export_final();
     result.step = state_.step;
     return result;
   }

@@ -513,7 +513,9 @@ class LaterRowTest(ProgramCase):
 
         path, text = self.good
         path.write_text(text)
-        self.assert_ended(place.train("--resume", "auto"))
+        # The file is another one than the checkpoint saw: whoever mended it says so.
+        self.assert_refused(place.train("--resume", "auto"), USAGE, "file of data.train.0", "--allow-changes")
+        self.assert_ended(place.train("--resume", "auto", "--allow-changes"))
         self.assert_ended(place.train("--output", "never_broken"))
         self.assert_same_tensors(place / "run/final", place / "never_broken/final")
 
@@ -648,7 +650,7 @@ class InitFromTest(MistakesCase):
             Mistake("newer format", self.with_copy(lambda f: edit_description(f, format_version=99)), DATA,
                     ("earlier/clara.json", "format version 99", "newer")),
             Mistake("adapter without a tensor", self.with_copy(drop_adapter_tensor), DATA,
-                    ("earlier/adapters/generator/adapter_model.safetensors: tensor base_model", "missing")),
+                    ("earlier/adapters/generator/adapter_model.safetensors: tensor model.layers", "missing")),
             Mistake("adapter missing",
                     self.with_copy(lambda f: (f / "adapters/query_reasoner/adapter_model.safetensors").unlink()),
                     DATA, ("earlier/adapters/query_reasoner/adapter_model.safetensors", "not found")),

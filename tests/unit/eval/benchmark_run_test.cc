@@ -234,9 +234,9 @@ TEST_F(BenchmarkRunTest, ResultsOfOtherSettingsAreKeptUnlessOverwritingIsAsked) 
 
 TEST_F(BenchmarkRunTest, AFileInThePlaceOfTheOutputFolderIsRefused) {
   std::ofstream(folder_ / "out") << "x";
-  EXPECT_THROW(run_benchmark(shared_model(), rows(), run_), ConfigError);
+  EXPECT_THROW(run_benchmark(shared_model(), rows(), run_), CheckpointError);
   run_.output = folder_ / "out/below";
-  EXPECT_THROW(run_benchmark(shared_model(), rows(), run_), ConfigError);
+  EXPECT_THROW(run_benchmark(shared_model(), rows(), run_), CheckpointError);
 }
 
 TEST_F(BenchmarkRunTest, AWrongRecordIsFoundBeforeAnythingIsAnswered) {
