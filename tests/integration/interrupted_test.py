@@ -193,7 +193,7 @@ class FullDiskTest(InterruptedCase):
             self.skipTest("a tmpfs cannot be mounted here (it needs the right to make a mount namespace)")
         checkpoint = self.here / "whole/checkpoints" / f"step_{self.STEPS:06}"
         size = sum(p.stat().st_size for p in checkpoint.rglob("*") if p.is_file())
-        filler = 4 * size
+        filler = 12 * size
         (self.here / "small").mkdir()
         train = " ".join(self.here.command("--output", "small/run"))
         script = f"""
