@@ -127,8 +127,9 @@ double gemm_peak(const BaseConfig& c, torch::Dtype dtype) {
 }
 
 Json time_steps(const Setup& s, const Options& o, bool warm) {
-  DocumentLatents documents(*s.model, warm ? std::make_unique<MemoryLatentStore>() : nullptr,
-                            o.max_tokens);
+  if (s.stage == Stage::kJoint && !warm && o.steps > 1)
+    throw std::runtime_error("--kind joint: only the first step finds a cold store; --steps 1");
+  DocumentLatents documents(*s.model, std::make_unique<MemoryLatentStore>(), o.max_tokens);
   std::unique_ptr<Objective> objective;
   if (s.stage == Stage::kJoint) {
     JointSettings settings;

@@ -2,10 +2,12 @@
 #include "clara/latents/document_latents.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <numeric>
 #include <unordered_map>
 
+#include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 #include <torch/torch.h>
 
@@ -61,6 +63,29 @@ void add_base(ContentHasher& hasher, const BaseLlm& base) {
   for (const std::vector<double>& factors : {c.rope.short_factor, c.rope.long_factor}) {
     for (const double factor : factors) hasher.add_number(std::bit_cast<std::uint64_t>(factor));
   }
+}
+
+/// Latents [N, M, D] whose bits depend on each document alone: on the CPU those of a product depend
+/// on the other rows, by where several threads split them, so every document is encoded by itself
+/// on one thread, and as many of them at a time as there are threads.
+torch::Tensor encode_each_alone(const ClaraModel& model,
+                                const std::vector<const TokenIds*>& documents) {
+  torch::Tensor result = torch::empty({static_cast<std::int64_t>(documents.size()),
+                                       model.num_memory(), model.base().config().hidden_size},
+                                      torch::dtype(model.base().dtype()));
+  std::atomic<std::size_t> next{0};
+  // One range a thread: inside it every operation stays on its thread, also where one document is
+  // all there is.
+  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
+    const torch::NoGradGuard no_grad;
+    for (; begin < end; ++begin) {
+      for (std::size_t i = next++; i < documents.size(); i = next++) {
+        result[static_cast<std::int64_t>(i)].copy_(
+            model.encode(AdapterRole::kCompressor, model.pack({documents[i]}))[0]);
+      }
+    }
+  });
+  return result;
 }
 
 }  // namespace
@@ -155,13 +180,12 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
   }
   if (!missing.empty()) {
     // What is kept must not depend on which other documents were missing: a resumed run begins with
-    // an empty store and misses others than the run that it continues. On the CPU a document's bits
-    // depend on its batch (with several threads, on where the batch is split), so it gets one of
-    // its own. On other devices that would cost too much, and nothing is promised to the bit.
-    const std::int64_t max_tokens =
-        store_ != nullptr && model_.device().is_cpu() ? 1 : max_tokens_per_batch_;
+    // an empty store and misses others than the run that it continues. On other devices than the
+    // CPU one document at a time would cost too much, and nothing is promised to the bit.
     const torch::Tensor encoded =
-        encode_documents(model_, AdapterRole::kCompressor, missing, max_tokens);
+        store_ != nullptr && model_.device().is_cpu()
+            ? encode_each_alone(model_, missing)
+            : encode_documents(model_, AdapterRole::kCompressor, missing, max_tokens_per_batch_);
     const torch::Tensor on_host = encoded.to(torch::kCPU);
     num_encoded_ += static_cast<std::int64_t>(missing.size());
     for (std::size_t i = 0; i < missing.size(); ++i) {
