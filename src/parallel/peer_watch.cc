@@ -103,6 +103,11 @@ std::optional<std::string> PeerWatch::failure() const {
   return state_->failure;
 }
 
+void PeerWatch::announce(const std::string& cause) {
+  report(state_->settings.names[static_cast<std::size_t>(state_->settings.rank)] + " stopped " +
+         step_text(state_->step) + ": " + cause);
+}
+
 std::string PeerWatch::report(const std::string& cause) {
   std::unique_lock<std::mutex> lock(state_->mutex);
   if (state_->has_failed) return state_->failure;

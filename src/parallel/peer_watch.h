@@ -45,6 +45,8 @@ class PeerWatch {
 
   /// The cause of the group's failure, if there is one.
   std::optional<std::string> failure() const;
+  /// "<this rank> stopped at step 17: `cause`" becomes the group's failure.
+  void announce(const std::string& cause);
   /// Makes `cause` the group's failure, unless there is one already; returns the one that counts.
   std::string report(const std::string& cause);
   /// A collective broke off: looks a moment for who is to blame, and reports it.

@@ -263,7 +263,7 @@ class ProcessGroupCommunicator final : public Communicator {
 
   void announce_failure(const std::string& cause) override {
     is_broken_ = true;
-    watch_->report(cause);
+    watch_->announce(cause);
   }
 
   void leave() override {
@@ -277,7 +277,13 @@ class ProcessGroupCommunicator final : public Communicator {
    public:
     StartedSum(ProcessGroupCommunicator& owner, WorkPtr work, torch::Tensor values)
         : owner_(owner), work_(std::move(work)), values_(std::move(values)) {}
-    void wait() override { owner_.wait(work_, "sum"); }
+    void wait() override {
+      if (values_.is_cuda()) {
+        work_->wait();  // orders the streams; the host goes on, and meets a failure later
+      } else {
+        owner_.wait(work_, "sum");
+      }
+    }
 
    private:
     ProcessGroupCommunicator& owner_;

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <future>
+#include <memory>
 
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
@@ -82,6 +84,25 @@ class StepReader {
   std::future<StepRows> next_;
 };
 
+/// What rank 0 computed, for decisions that all ranks must take alike. A collective.
+MetricRow metrics_of_rank_0(Communicator& communicator, const MetricRow& own) {
+  std::string bytes;
+  for (const auto& [name, value] : own) {
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof value).append(name).push_back('\n');
+  }
+  bytes = communicator.gather(bytes)[0];
+  MetricRow row;
+  for (std::size_t begin = 0; begin < bytes.size();) {
+    double value = 0;
+    std::memcpy(&value, bytes.data() + begin, sizeof value);
+    const std::size_t name = begin + sizeof value;
+    const std::size_t end = bytes.find('\n', name);
+    row.emplace(bytes.substr(name, end - name), value);
+    begin = end + 1;
+  }
+  return row;
+}
+
 bool is_better(const KeepBestConfig& keep, double value,
                const std::optional<BestCheckpoint>& best) {
   if (!best) return true;
@@ -96,6 +117,9 @@ class Run {
         observer_(observer),
         checkpoints_(fs::path(in.output.folder) / "checkpoints"),
         optimizer_(in.objective.trained_parameters(), in.trainer),
+        sync_(in.communicator, optimizer_.gradients(), optimizer_.gradient_segments(),
+              in.bucket_bytes),
+        is_first_rank_(in.communicator.rank() == 0),
         total_steps_(count_total_steps(in.trainer, in.data.rows_per_epoch())),
         schedule_(in.trainer, total_steps_) {
     std::error_code error;
@@ -126,9 +150,12 @@ class Run {
 
  private:
   TrainLoopResult run_steps() {
-    MetricsLog log(in_.output.folder, in_.logging.tensorboard, in_.resume ? state_.step : -1);
+    if (is_first_rank_) {
+      log_ = std::make_unique<MetricsLog>(in_.output.folder, in_.logging.tensorboard,
+                                          in_.resume ? state_.step : -1);
+    }
     TrainLoopResult result;
-    if (state_.step == 0) result.last_validation = validate(log);
+    if (state_.step == 0) result.last_validation = validate();
     StepReader reader(in_.data, in_.trainer, in_.communicator, total_steps_);
     while (state_.step < total_steps_) {
       MetricRow metrics;
@@ -141,13 +168,13 @@ class Run {
         throw;
       }
       const bool last = state_.step == total_steps_;
-      const bool stop = in_.should_stop && in_.should_stop();
+      const bool stop = stop_requested_;
       if (last || state_.step % std::max<std::int64_t>(in_.logging.every_steps, 1) == 0)
-        log.write(state_.step, metrics);
+        write_metrics(metrics);
       observer_.on_step(state_.step, total_steps_, metrics);
       if (last || (in_.trainer.validate_every_steps > 0 &&
                    state_.step % in_.trainer.validate_every_steps == 0)) {
-        result.last_validation = validate(log);
+        result.last_validation = validate();
       }
       if (last || stop ||
           (in_.output.save_every_steps > 0 && state_.step % in_.output.save_every_steps == 0))
@@ -158,20 +185,27 @@ class Run {
       }
     }
     report_cuts();
-    if (!result.stopped) export_final();
+    if (!result.stopped && is_first_rank_) export_final();
     result.step = state_.step;
     return result;
   }
 
   MetricRow step(StepReader& reader) {
     const Clock::time_point start = Clock::now();
+    in_.communicator.set_step(state_.step + 1);
     const StepRows rows = reader.take(state_.step);
     const double waited = seconds_since(start);
     const StepSettings settings{in_.trainer.rows_per_micro_batch,
                                 in_.trainer.max_tokens_per_micro_batch, in_.trainer.seed};
-    const StepResult result = train_step(in_.objective, optimizer_, in_.communicator, rows.rows,
-                                         state_.step, schedule_.rate(state_.step), settings);
+    if (in_.prepare_rows) in_.prepare_rows(rows.rows);
+    const StepResult result = train_step(in_.objective, optimizer_, sync_, rows.rows, state_.step,
+                                         schedule_.rate(state_.step), settings);
     check_any_row(result.rows);
+    std::vector<std::int64_t> sums = {rows.num_cut_documents, rows.num_cut_answers,
+                                      rows.num_dropped_documents,
+                                      in_.should_stop && in_.should_stop() ? 1 : 0};
+    in_.communicator.sum(sums);
+    stop_requested_ = sums[3] > 0;
     ++state_.step;
     const double seconds = seconds_since(start);
     MetricRow metrics = {
@@ -194,23 +228,30 @@ class Run {
       if (term.weight != 1 && term.weight != 0)
         metrics["weighted_" + term.name] = term.weight * result.terms.at(term.name);
     }
-    state_.counters[kCutDocuments] += rows.num_cut_documents;
-    state_.counters[kCutAnswers] += rows.num_cut_answers;
-    state_.counters[kDroppedDocuments] += rows.num_dropped_documents;
+    state_.counters[kCutDocuments] += sums[0];
+    state_.counters[kCutAnswers] += sums[1];
+    state_.counters[kDroppedDocuments] += sums[2];
     for (const auto& [name, count] : state_.counters) {
       if (count > 0 && name != kTrainedRows) metrics[name + "_total"] = static_cast<double>(count);
     }
     return metrics;
   }
 
-  MetricRow validate(MetricsLog& log) {
+  void write_metrics(const MetricRow& row) {
+    if (log_ != nullptr) log_->write(state_.step, row);
+  }
+
+  /// Every rank computes the same; rank 0's numbers count.
+  MetricRow validate() {
     if (in_.validation.empty()) return {};
+    if (in_.prepare_rows) in_.prepare_rows(in_.validation);
     MetricRow row;
     for (const auto& [name, value] :
          in_.objective.validate(in_.validation, in_.trainer.max_tokens_per_micro_batch)) {
       row["validation/" + name] = value;
     }
-    log.write(state_.step, row);
+    row = metrics_of_rank_0(in_.communicator, row);
+    write_metrics(row);
     observer_.on_validation(state_.step, row);
     if (in_.output.keep_best && state_.step > 0) {
       const auto it = row.find(in_.output.keep_best->metric);
@@ -227,6 +268,10 @@ class Run {
 
   void save() {
     if (last_saved_ == state_.step) return;
+    if (!is_first_rank_) {
+      last_saved_ = state_.step;
+      return;
+    }
     state_.optimizer = optimizer_.state();
     ModelDescription description = in_.description;
     description.step = state_.step;
@@ -292,6 +337,10 @@ class Run {
   TrainObserver& observer_;
   fs::path checkpoints_;
   AdamW optimizer_;
+  GradientSync sync_;
+  bool is_first_rank_;
+  std::unique_ptr<MetricsLog> log_;  // rank 0 alone writes
+  bool stop_requested_ = false;
   std::int64_t total_steps_;
   LearningRateSchedule schedule_;
   TrainState state_;
