@@ -218,7 +218,7 @@ TEST(ClaraModel, AlignmentIsTheSquaredDistanceOfTheTwoMeans) {
     const Tensor difference =
         hidden.narrow(0, 0, text).mean(0) - hidden.narrow(0, text, kTinyNumMemory).mean(0);
     EXPECT_TRUE(all_close(found.alignment_N[static_cast<std::int64_t>(i)],
-                          difference.square().mean(), 1e-4));
+                          difference.square().mean().to(torch::kFloat32), 1e-4));
   }
 }
 
@@ -573,7 +573,7 @@ TEST(StraightThroughTopk, GradientIsThatOfTheSoftDistributionOfEachSlot) {
       taken[selection.indices_S[slot].item<std::int64_t>()] = 1;
     }
     sum.backward();
-    EXPECT_TRUE(all_close(scores.grad(), wide.grad(), 1e-5));
+    EXPECT_TRUE(all_close(scores.grad(), wide.grad().to(torch::kFloat32), 1e-5));
   }
 }
 
