@@ -197,7 +197,7 @@ TEST(LargeBase, IsMappedNotCopiedAndCompressesADocument) {
       memory *
       (memory.square().mean(1, /*keepdim=*/true) + model.base().config().rms_norm_eps).rsqrt();
   EXPECT_EQ(compressed.latents_NMD.dtype(), torch::kBFloat16);
-  EXPECT_TRUE(all_close(compressed.latents_NMD[0], expected, tolerance(torch::kBFloat16)));
+  EXPECT_TRUE(all_close(compressed.latents_NMD[0].to(torch::kFloat32), expected, 2e-2));
   EXPECT_GT(expected.abs().max().item<double>(), 0.5);
 
   EXPECT_LE(most, kAllowedAnonymousBytes);
