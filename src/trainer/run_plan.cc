@@ -166,7 +166,11 @@ RunPlan make_run_plan(const RunConfig& config, std::int64_t num_gpus) {
   add_parameters("trained in this stage", trained);
 
   // Memory of one device. The base is replicated; the micro-batch is the unit of activations.
-  const bool bfloat16 = config.model.dtype != Dtype::kFloat32;
+  // A plan is for the devices that are asked about, not for this machine, unless the config says
+  // cpu.
+  const bool bfloat16 = config.model.device == Device::kCpu
+                            ? resolve_dtype(config.model.dtype, torch::kCPU) == torch::kBFloat16
+                            : config.model.dtype != Dtype::kFloat32;
   const double bytes = bfloat16 ? 2 : 4;
   const double row_tokens =
       plan.prompt_tokens + plan.question_tokens + (frozen_documents ? 0.0 : plan.document_tokens);

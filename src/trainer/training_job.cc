@@ -100,8 +100,19 @@ struct JobInputs {
   std::map<std::string, std::string> fingerprints;  ///< of the files
 };
 
+/// A pass of validation reads each row once; a weight there would silently be without effect.
+void check_validation_weights(const std::vector<DataSource>& sources) {
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    if (sources[i].weight == 1) continue;
+    throw ConfigError("data.validation." + std::to_string(i) +
+                      ".weight: validation reads each row once and has no use for a weight; leave "
+                      "it out (max_rows takes the first rows of a file)");
+  }
+}
+
 /// `look_only`: bad rows are for the caller to find and count, instead of ending it here.
 JobInputs open_inputs(const RunConfig& config, bool look_only = false) {
+  check_validation_weights(config.data.validation);
   const BaseConfig base = load_base_config(config.model.base);
   check_sequence_limits(config, base);
   check_base_tensors(config.model.base, base);

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "clara/checkpoint/open_model.h"
 #include "clara/common/error.h"
 #include "clara/config/load_config.h"
 #include "clara/trainer/sequence_limits.h"
@@ -142,6 +143,21 @@ TEST(RunPlan, RecomputedActivationsCostOneMoreForwardPass) {
   // The stream before each block, and one block's activations.
   EXPECT_EQ(value_of(again.memory_bytes, "activations of a micro-batch"),
             8192.0 * (2 * 4096 * 2 * 32 + 69744 * 2));
+}
+
+TEST(RunPlan, AutomaticDtypeIsThatOfAGpuUnlessTheConfigSaysCpu) {
+  RunConfig config = config_of(Stage::kScp, "mistral-7b-instruct-v0.2");
+  const auto weight_bytes = [&] {
+    return value_of(make_run_plan(config, 1).memory_bytes, "base weights");
+  };
+  const double bfloat16 = weight_bytes();
+  config.model.dtype = Dtype::kAuto;
+  EXPECT_EQ(weight_bytes(), bfloat16);
+  config.model.device = Device::kCpu;
+  EXPECT_EQ(weight_bytes(),
+            resolve_dtype(Dtype::kAuto, torch::kCPU) == torch::kBFloat16 ? bfloat16 : 2 * bfloat16);
+  config.model.dtype = Dtype::kFloat32;
+  EXPECT_EQ(weight_bytes(), 2 * bfloat16);
 }
 
 TEST(RunPlan, ShowsTheDevicesAndWhereTheTokensComeFrom) {
