@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <future>
+#include <memory>
 
 #include <ATen/record_function.h>
 
@@ -122,6 +124,25 @@ class StepReader {
   std::future<StepRows> next_;
 };
 
+/// What rank 0 computed, for decisions that all ranks must take alike. A collective.
+MetricRow metrics_of_rank_0(Communicator& communicator, const MetricRow& own) {
+  std::string bytes;
+  for (const auto& [name, value] : own) {
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof value).append(name).push_back('\n');
+  }
+  bytes = communicator.gather(bytes)[0];
+  MetricRow row;
+  for (std::size_t begin = 0; begin < bytes.size();) {
+    double value = 0;
+    std::memcpy(&value, bytes.data() + begin, sizeof value);
+    const std::size_t name = begin + sizeof value;
+    const std::size_t end = bytes.find('\n', name);
+    row.emplace(bytes.substr(name, end - name), value);
+    begin = end + 1;
+  }
+  return row;
+}
+
 bool is_better(const KeepBestConfig& keep, double value,
                const std::optional<BestCheckpoint>& best) {
   if (!std::isfinite(value)) return false;
@@ -135,14 +156,19 @@ class Run {
   Run(const TrainLoopInputs& in, TrainObserver& observer)
       : in_(in),
         observer_(observer),
-        writer_(fs::path(in.output.folder) / "checkpoints", in.output.keep_last),
         optimizer_(in.objective.trained_parameters(), in.trainer),
+        sync_(in.communicator, optimizer_.gradients(), optimizer_.gradient_segments(),
+              in.bucket_bytes),
+        is_first_rank_(in.communicator.rank() == 0),
         state_(load_state()),
         reader_(in.data, in.trainer, in.communicator, {*state_.epoch, *state_.position}),
         schedule_(in.trainer, state_.total_steps),
-        profile_(in.profile_steps, fs::path(in.output.folder) / "profile") {
+        profile_(is_first_rank_ ? in.profile_steps : 0, fs::path(in.output.folder) / "profile") {
+    if (!is_first_rank_) return;
+    writer_ = std::make_unique<CheckpointWriter>(fs::path(in.output.folder) / "checkpoints",
+                                                 in.output.keep_last);
     std::error_code error;
-    fs::create_directories(writer_.folder(), error);
+    fs::create_directories(writer_->folder(), error);
     if (error)
       throw CheckpointError(in.output.folder +
                             ": the run folder cannot be created: " + error.message());
@@ -154,8 +180,10 @@ class Run {
       return run_steps();
     } catch (const Error& error) {
       observer_.on_error(error.what());
-      writer_.wait();
-      tell_last_checkpoint();
+      if (writer_ != nullptr) {
+        writer_->wait();
+        tell_last_checkpoint();
+      }
       throw;
     }
   }
@@ -189,20 +217,22 @@ class Run {
   /// longer: the next --resume auto must not take them. What else a kill left is cleared away.
   void tidy_checkpoints_of_resume() {
     std::error_code error;
-    if (!in_.resume || !fs::equivalent(in_.resume->parent_path(), writer_.folder(), error)) return;
-    for (const fs::path& path : set_later_checkpoints_aside(writer_.folder(), state_.step))
+    if (!in_.resume || !fs::equivalent(in_.resume->parent_path(), writer_->folder(), error)) return;
+    for (const fs::path& path : set_later_checkpoints_aside(writer_->folder(), state_.step))
       observer_.on_message("warning: a checkpoint after step " + std::to_string(state_.step) +
                            " was set aside as " + path.string());
     // A kill may have come between a save and the deletions after it.
-    apply_retention(writer_.folder(), in_.output.keep_last,
+    apply_retention(writer_->folder(), in_.output.keep_last,
                     state_.best ? std::optional<std::int64_t>(state_.best->step) : std::nullopt);
   }
 
   TrainLoopResult run_steps() {
-    log_ = std::make_unique<MetricsLog>(
-        in_.output.folder, in_.logging.tensorboard,
-        in_.resume ? std::optional<LogCut>(LogCut{state_.step, state_.is_validation_due})
-                   : std::nullopt);
+    if (is_first_rank_) {
+      log_ = std::make_unique<MetricsLog>(
+          in_.output.folder, in_.logging.tensorboard,
+          in_.resume ? std::optional<LogCut>(LogCut{state_.step, state_.is_validation_due})
+                     : std::nullopt);
+    }
     last_saved_ = in_.resume ? state_.step : -1;
     TrainLoopResult result;
     if (state_.step == 0 || state_.is_validation_due) result.last_validation = validate();
@@ -216,7 +246,7 @@ class Run {
         throw;
       }
       const bool last = state_.step == state_.total_steps;
-      const bool stop = !last && in_.should_stop && in_.should_stop();
+      const bool stop = !last && stop_requested_;
       if (last || state_.step % std::max<std::int64_t>(in_.logging.every_steps, 1) == 0)
         log_row(metrics);
       observer_.on_step(state_.step, state_.total_steps, metrics);
@@ -237,7 +267,7 @@ class Run {
     }
     report_cuts();
     finish_saves();
-    if (!result.stopped) export_final();
+    if (!result.stopped && is_first_rank_) export_final();
     result.step = state_.step;
     return result;
   }
@@ -249,16 +279,29 @@ class Run {
 
   MetricRow step() {
     const Clock::time_point start = Clock::now();
+    in_.communicator.set_step(state_.step + 1);
     const StepRows rows = take_rows();
     const double waited = seconds_since(start);
     const StepSettings settings{in_.trainer.rows_per_micro_batch,
                                 in_.trainer.max_tokens_per_micro_batch, in_.trainer.seed};
-    const StepResult result = train_step(in_.objective, optimizer_, in_.communicator, rows.rows,
-                                         state_.step, schedule_.rate(state_.step), settings);
+    std::vector<std::int64_t> cuts = {rows.num_cut_documents, rows.num_cut_questions,
+                                      rows.num_cut_answers, rows.num_dropped_documents};
+    in_.communicator.sum(cuts);
+    if (in_.prepare_rows) in_.prepare_rows(rows.rows);
+    const StepResult result = train_step(in_.objective, optimizer_, sync_, rows.rows, state_.step,
+                                         schedule_.rate(state_.step), settings);
     check_any_row(result.rows);
     ++state_.step;
     state_.epoch = reader_.cursor().epoch;
     state_.position = reader_.cursor().position;
+    state_.counters[kCutDocuments] += cuts[0];
+    state_.counters[kCutQuestions] += cuts[1];
+    state_.counters[kCutAnswers] += cuts[2];
+    state_.counters[kDroppedDocuments] += cuts[3];
+    // Only now: a peer's failure shows in any collective, and what is saved then must be whole.
+    std::vector<std::int64_t> num_stopping = {in_.should_stop && in_.should_stop() ? 1 : 0};
+    in_.communicator.sum(num_stopping);
+    stop_requested_ = num_stopping[0] > 0;
     const double seconds = seconds_since(start);
     MetricRow metrics = {
         {"loss", result.loss},
@@ -279,10 +322,6 @@ class Run {
       if (term.weight != 1 && term.weight != 0)
         metrics["weighted_" + term.name] = term.weight * result.terms.at(term.name);
     }
-    state_.counters[kCutDocuments] += rows.num_cut_documents;
-    state_.counters[kCutQuestions] += rows.num_cut_questions;
-    state_.counters[kCutAnswers] += rows.num_cut_answers;
-    state_.counters[kDroppedDocuments] += rows.num_dropped_documents;
     for (const auto& [name, count] : state_.counters) {
       if (count > 0 && name != kTrainedRows) metrics[name + "_total"] = static_cast<double>(count);
     }
@@ -296,6 +335,7 @@ class Run {
   }
 
   void log_row(const MetricRow& row) {
+    if (log_ == nullptr) return;
     try {
       log_->write(state_.step, row);
       is_log_failing_ = false;
@@ -309,15 +349,18 @@ class Run {
     save_stall_seconds_ = 0;
   }
 
+  /// Every rank computes the same; rank 0's numbers count.
   MetricRow validate() {
     state_.is_validation_due = false;
     if (in_.validation.empty()) return {};
     RECORD_USER_SCOPE("validation");
+    if (in_.prepare_rows) in_.prepare_rows(in_.validation);
     MetricRow row;
     for (const auto& [name, value] :
          in_.objective.validate(in_.validation, in_.trainer.max_tokens_per_micro_batch)) {
       row["validation/" + name] = value;
     }
+    row = metrics_of_rank_0(in_.communicator, row);
     log_row(row);
     observer_.on_validation(state_.step, row);
     if (in_.output.keep_best && state_.step > 0) {
@@ -339,6 +382,10 @@ class Run {
   /// Begins a save; a failure shows at the next step.
   void save() {
     if (last_saved_ == state_.step) return;
+    if (!is_first_rank_) {
+      last_saved_ = state_.step;
+      return;
+    }
     RECORD_USER_SCOPE("clara::save");
     const Clock::time_point start = Clock::now();
     try {
@@ -350,7 +397,7 @@ class Run {
     state_.optimizer = optimizer_.state();
     ModelDescription description = in_.description;
     description.step = state_.step;
-    writer_.save(in_.model, description, state_);
+    writer_->save(in_.model, description, state_);
     state_.optimizer.clear();
     last_saved_ = state_.step;
     save_stall_seconds_ += seconds_since(start);
@@ -369,7 +416,8 @@ class Run {
   }
 
   void handle_failed_save() {
-    if (const auto failure = writer_.take_failure()) handle_failure(*failure);
+    if (writer_ == nullptr) return;
+    if (const auto failure = writer_->take_failure()) handle_failure(*failure);
   }
 
   void handle_failure(const SaveFailure& failure) {
@@ -386,8 +434,9 @@ class Run {
   /// Waits for the last save. Whatever output.on_save_error says, a run must not end as if it had
   /// been kept.
   void finish_saves() {
-    writer_.wait();
-    const auto failure = writer_.take_failure();
+    if (writer_ == nullptr) return;
+    writer_->wait();
+    const auto failure = writer_->take_failure();
     if (!failure && last_saved_ == state_.step) return;
     throw CheckpointError(
         (failure ? failure->message
@@ -396,7 +445,7 @@ class Run {
   }
 
   void tell_last_checkpoint() {
-    for (const fs::path& checkpoint : list_checkpoints(writer_.folder())) {
+    for (const fs::path& checkpoint : list_checkpoints(writer_->folder())) {
       if (find_checkpoint_damage(checkpoint)) continue;
       observer_.on_message("last checkpoint " + checkpoint.string() + "; go on with --resume auto");
       return;
@@ -444,7 +493,7 @@ class Run {
     } catch (const std::exception& error) {
       throw CheckpointError(folder.string() +
                             ": the trained model could not be written: " + error.what() +
-                            "; the last checkpoint in " + writer_.folder().string() + " holds it");
+                            "; the last checkpoint in " + writer_->folder().string() + " holds it");
     }
   }
 
@@ -453,13 +502,18 @@ class Run {
 
   const TrainLoopInputs& in_;
   TrainObserver& observer_;
-  CheckpointWriter writer_;
   AdamW optimizer_;
+  GradientSync sync_;
+  bool is_first_rank_;
   TrainState state_;
   StepReader reader_;
   LearningRateSchedule schedule_;
   StepProfile profile_;
+  // Rank 0 alone writes; null on the others. A save that fails ends rank 0 where it is to end the
+  // run, and rank 0's error ends the others.
+  std::unique_ptr<CheckpointWriter> writer_;
   std::unique_ptr<MetricsLog> log_;
+  bool stop_requested_ = false;   ///< on any rank
   std::int64_t last_saved_ = -1;  ///< the step whose save was begun last and has not failed
   double save_stall_seconds_ = 0;
   bool is_log_failing_ = false;

@@ -82,6 +82,8 @@ const std::map<std::string, std::string>& other_values() {
       {"output.keep_best", "{metric: validation/loss}"},
       {"output.keep_best.metric", "validation/loss"},
       {"output.keep_best.mode", "min"},
+      {"parallel.timeout_seconds", "60"},
+      {"parallel.bucket_megabytes", "1"},
       {"logging.every_steps", "10"},
       {"logging.tensorboard", "false"},
   };

@@ -1,0 +1,50 @@
+// Joining and ending.
+#include "tools/rank_process.h"
+
+#include <iostream>
+#include <string>
+
+#include "tools/exit_codes.h"
+#include <unistd.h>
+
+#include "clara/parallel/process_group_communicator.h"
+
+namespace clara::tools {
+namespace {
+
+[[noreturn]] void end_now(int code) {
+  std::cout.flush();
+  std::cerr.flush();
+  ::_exit(code);
+}
+
+/// Whether rank 0 cannot tell this itself: it died, hangs, or took its store along.
+bool is_end_of_rank_0(const std::string& text) {
+  if (text.find("rank 0 of ") == std::string::npos) return false;
+  for (const char* word : {" died", " is gone", " hangs"}) {
+    if (text.find(word) != std::string::npos) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> join_as_rank(const LaunchEnv& env, double timeout_seconds,
+                                           bool with_cuda) {
+  GroupSettings group;
+  group.timeout_seconds = timeout_seconds;
+  group.with_cuda = with_cuda;
+  group.on_stuck = [](const std::string& cause) {
+    print_error(cause);
+    end_now(kExitDistributed);
+  };
+  return join_group(env, group);
+}
+
+void end_rank(const LaunchEnv& env, const std::exception& error) {
+  const std::string text = error_text(error);
+  if (env.rank == 0 || (env.rank == 1 && is_end_of_rank_0(text))) print_error(text);
+  end_now(exit_code_of(error));
+}
+
+}  // namespace clara::tools
