@@ -1,10 +1,12 @@
 // Joining and ending.
 #include "tools/rank_process.h"
 
+#include <cstdlib>
 #include <iostream>
 #include <string>
 
 #include "tools/exit_codes.h"
+#include <c10/util/Logging.h>
 #include <unistd.h>
 
 #include "clara/parallel/process_group_communicator.h"
@@ -31,6 +33,8 @@ bool is_end_of_rank_0(const std::string& text) {
 
 std::unique_ptr<Communicator> join_as_rank(const LaunchEnv& env, double timeout_seconds,
                                            bool with_cuda) {
+  // c10d logs every broken connection with a stack; the errors of the group say it once.
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = 3;
   GroupSettings group;
   group.timeout_seconds = timeout_seconds;
   group.with_cuda = with_cuda;

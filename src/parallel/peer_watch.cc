@@ -17,6 +17,8 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr const char* kFailureKey = "failure";
+// Between heartbeats once the group has failed.
+constexpr milliseconds kFailureInterval(50);
 
 double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
@@ -63,6 +65,11 @@ struct PeerWatch::State {
   Clock::time_point failed_at;
   Clock::time_point last_answer = Clock::now();
   std::vector<Peer> peers;
+
+  /// Steps go in lockstep, and a heartbeat may be older than this rank's own step.
+  std::string step_of(const Peer& peer) const {
+    return step_text(std::max(peer.step, step.load()));
+  }
 
   /// With the mutex held; the first cause stays.
   void fail(const std::string& cause) {
@@ -137,7 +144,7 @@ std::string PeerWatch::explain_break(const std::string& what, const std::string&
   std::string cause;
   if (silent != own && state_->peers[silent].changed < broke + state_->interval) {
     const Peer& peer = state_->peers[silent];
-    cause = state_->settings.names[silent] + " died or was cut off " + step_text(peer.step) +
+    cause = state_->settings.names[silent] + " died or was cut off " + state_->step_of(peer) +
             ": no sign of life for " + seconds_text(seconds_between(peer.changed, now));
   } else {
     cause = state_->settings.names[own] + " lost a connection in the " + what + " " +
@@ -163,12 +170,27 @@ std::string PeerWatch::explain_delay(const std::string& what) {
         seconds_text(std::chrono::duration<double>(state_->settings.timeout).count()) +
         " (parallel.timeout_seconds)";
     cause = late != own
-                ? state_->settings.names[late] + " hangs " + step_text(state_->peers[late].step) +
+                ? state_->settings.names[late] + " hangs " + state_->step_of(state_->peers[late]) +
                       ": it is alive but did not come to the " + what + " within " + limit
                 : state_->settings.names[own] + " hangs in the " + what + " " +
                       step_text(state_->step) + ": it did not end within " + limit;
   }
   return report(cause);
+}
+
+void PeerWatch::let_others_know() {
+  if (!state_->settings.serves_store) return;
+  std::unique_lock<std::mutex> lock(state_->mutex);
+  const Clock::time_point now = Clock::now();
+  state_->changed.wait_for(lock, 2 * state_->interval + milliseconds(500), [&] {
+    for (std::size_t r = 0; r < state_->peers.size(); ++r) {
+      const Peer& peer = state_->peers[r];
+      const bool is_alive = now - peer.changed < 2 * state_->interval;
+      if (static_cast<std::int64_t>(r) != state_->settings.rank && is_alive && !peer.has_left)
+        return false;
+    }
+    return true;
+  });
 }
 
 void PeerWatch::leave() {
@@ -192,8 +214,8 @@ void PeerWatch::beat(const std::shared_ptr<State>& state) {
     }
     try {
       std::ostringstream own;
-      own << count << ' ' << state->step << ' ' << state->collectives << ' ' << leaving;
-      state->store->set(heartbeat_key(settings.rank), own.str());
+      own << count << ' ' << state->step << ' ' << state->collectives << ' ';
+      state->store->set(heartbeat_key(settings.rank), own.str() + (leaving ? "1" : "0"));
       const std::vector<std::vector<std::uint8_t>> values = state->store->multiGet(keys);
       std::string failure;
       if (!outgoing.empty()) {
@@ -201,6 +223,8 @@ void PeerWatch::beat(const std::shared_ptr<State>& state) {
       } else if (state->store->check({kFailureKey})) {
         failure = state->store->get_to_str(kFailureKey);
       }
+      // Whoever knows of a failure is about to leave, and may be forgotten.
+      if (!failure.empty()) state->store->set(heartbeat_key(settings.rank), own.str() + "1");
       const std::lock_guard<std::mutex> lock(state->mutex);
       const Clock::time_point now = Clock::now();
       state->last_answer = now;
@@ -214,6 +238,7 @@ void PeerWatch::beat(const std::shared_ptr<State>& state) {
         peer.changed = now;
       }
       if (!failure.empty()) state->fail(failure);
+      if (state->has_failed) state->changed.notify_all();
     } catch (const std::exception& error) {
       const std::lock_guard<std::mutex> lock(state->mutex);
       if (!state->leaving && !state->stop) {
@@ -224,7 +249,9 @@ void PeerWatch::beat(const std::shared_ptr<State>& state) {
       return;
     }
     std::unique_lock<std::mutex> lock(state->mutex);
-    state->changed.wait_for(lock, state->interval, [&] {
+    const milliseconds pause =
+        state->has_failed ? std::min(state->interval, kFailureInterval) : state->interval;
+    state->changed.wait_for(lock, pause, [&] {
       return state->stop || (!state->outgoing.empty() && !state->has_failed);
     });
   }
@@ -247,7 +274,7 @@ void PeerWatch::guard(const std::shared_ptr<State>& state) {
         // Silence of the store itself is the case above.
         if (now - peer.changed > settings.timeout &&
             now - state->last_answer < settings.timeout / 2) {
-          state->fail(settings.names[r] + " died, hangs or was cut off " + step_text(peer.step) +
+          state->fail(settings.names[r] + " died, hangs or was cut off " + state->step_of(peer) +
                       ": no sign of life for " + seconds_text(seconds_between(peer.changed, now)));
         }
       }

@@ -18,6 +18,7 @@ struct PeerWatchSettings {
   std::int64_t rank = 0;
   std::int64_t size = 1;
   std::chrono::milliseconds timeout{300000};
+  bool serves_store = false;       ///< the store ends with this process
   std::string store_name;          ///< "the store at host:port, which rank 0 serves"
   std::vector<std::string> names;  ///< of the ranks: "rank 2 of 8 (process 77 on node3)"
   /// Once, from a background thread, soon after a failure is known: aborts what waits on a device.
@@ -53,6 +54,9 @@ class PeerWatch {
   std::string explain_break(const std::string& what, const std::string& reason);
   /// A collective took too long: names the rank that did not come, and reports it.
   std::string explain_delay(const std::string& what);
+  /// Where this process serves the store: waits a moment until the living ranks know the failure,
+  /// for they could not read it afterwards.
+  void let_others_know();
   /// From now on a silent store is no failure.
   void leave();
 

@@ -122,6 +122,9 @@ StorePtr connect_store(const LaunchEnv& env, milliseconds timeout) {
 std::vector<std::string> meet(const StorePtr& store, const LaunchEnv& env, milliseconds timeout) {
   const auto key = [](std::int64_t rank) { return "name/" + std::to_string(rank); };
   const Clock::time_point start = Clock::now();
+  // Whoever serves the store gives up last: the others could not tell who is missing.
+  const bool serves_store = env.rank == 0 && !env.store_is_launchers;
+  const milliseconds patience = timeout + (serves_store ? milliseconds(1000) : milliseconds(0));
   try {
     store->set(heartbeat_key(env.rank), first_heartbeat());
     store->set(key(env.rank), rank_name(env.rank, env.world_size) + " (process " +
@@ -130,7 +133,7 @@ std::vector<std::string> meet(const StorePtr& store, const LaunchEnv& env, milli
     for (std::int64_t r = 0; r < env.world_size; ++r) {
       milliseconds pause(1);
       while (!store->check({key(r)})) {
-        if (Clock::now() - start > timeout) {
+        if (Clock::now() - start > patience) {
           std::string missing;
           for (std::int64_t late = 0; late < env.world_size; ++late) {
             if (!store->check({key(late)}))
@@ -189,6 +192,7 @@ class ProcessGroupCommunicator final : public Communicator {
     watch.rank = env.rank;
     watch.size = env.world_size;
     watch.timeout = timeout_;
+    watch.serves_store = env.rank == 0 && !env.store_is_launchers;
     watch.store_name = store_name(env);
     watch.names = std::move(names);
     watch.on_stuck = settings.on_stuck;
@@ -264,6 +268,7 @@ class ProcessGroupCommunicator final : public Communicator {
   void announce_failure(const std::string& cause) override {
     is_broken_ = true;
     watch_->announce(cause);
+    watch_->let_others_know();
   }
 
   void leave() override {
@@ -317,6 +322,7 @@ class ProcessGroupCommunicator final : public Communicator {
   }
 
   [[noreturn]] void fail(const std::string& cause) {
+    if (!is_broken_) watch_->let_others_know();
     is_broken_ = true;
     throw DistributedError(cause);
   }
