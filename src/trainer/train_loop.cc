@@ -7,6 +7,7 @@
 #include <cstring>
 #include <future>
 #include <memory>
+#include <type_traits>
 
 #include <ATen/record_function.h>
 
@@ -234,26 +235,22 @@ class Run {
                      : std::nullopt);
     }
     last_saved_ = in_.resume ? state_.step : -1;
+    in_.communicator.set_step(state_.step);
     TrainLoopResult result;
     if (state_.step == 0 || state_.is_validation_due) result.last_validation = validate();
     while (state_.step < state_.total_steps) {
-      MetricRow metrics;
       profile_.begin_step();
-      try {
-        metrics = step();
-      } catch (const Error&) {
-        save_before_the_end();
-        throw;
-      }
+      const MetricRow metrics = or_save([&] { return step(); });
       const bool last = state_.step == state_.total_steps;
-      const bool stop = !last && stop_requested_;
       if (last || state_.step % std::max<std::int64_t>(in_.logging.every_steps, 1) == 0)
         log_row(metrics);
       observer_.on_step(state_.step, state_.total_steps, metrics);
       state_.is_validation_due = last || (in_.trainer.validate_every_steps > 0 &&
                                           state_.step % in_.trainer.validate_every_steps == 0);
+      const bool stop = !last && or_save([&] { return is_stop_requested(); });
       // Who stops a run does not wait for a validation: it is made up for when the run goes on.
-      if (state_.is_validation_due && !stop) result.last_validation = validate();
+      if (state_.is_validation_due && !stop)
+        result.last_validation = or_save([&] { return validate(); });
       if (last || stop ||
           (in_.output.save_every_steps > 0 && state_.step % in_.output.save_every_steps == 0))
         save();
@@ -298,10 +295,6 @@ class Run {
     state_.counters[kCutQuestions] += cuts[1];
     state_.counters[kCutAnswers] += cuts[2];
     state_.counters[kDroppedDocuments] += cuts[3];
-    // Only now: a peer's failure shows in any collective, and what is saved then must be whole.
-    std::vector<std::int64_t> num_stopping = {in_.should_stop && in_.should_stop() ? 1 : 0};
-    in_.communicator.sum(num_stopping);
-    stop_requested_ = num_stopping[0] > 0;
     const double seconds = seconds_since(start);
     MetricRow metrics = {
         {"loss", result.loss},
@@ -330,6 +323,14 @@ class Run {
     return metrics;
   }
 
+  /// On any rank. After all else of a step: a peer's failure shows in any collective, and what is
+  /// saved and logged then must be whole.
+  bool is_stop_requested() {
+    std::vector<std::int64_t> num_stopping = {in_.should_stop && in_.should_stop() ? 1 : 0};
+    in_.communicator.sum(num_stopping);
+    return num_stopping[0] > 0;
+  }
+
   std::int64_t steps_per_epoch() const {
     return ceil_div(in_.data.rows_per_epoch(), in_.trainer.rows_per_step);
   }
@@ -351,8 +352,10 @@ class Run {
 
   /// Every rank computes the same; rank 0's numbers count.
   MetricRow validate() {
-    state_.is_validation_due = false;
-    if (in_.validation.empty()) return {};
+    if (in_.validation.empty()) {
+      state_.is_validation_due = false;
+      return {};
+    }
     RECORD_USER_SCOPE("validation");
     if (in_.prepare_rows) in_.prepare_rows(in_.validation);
     MetricRow row;
@@ -361,6 +364,7 @@ class Run {
       row["validation/" + name] = value;
     }
     row = metrics_of_rank_0(in_.communicator, row);
+    state_.is_validation_due = false;
     log_row(row);
     observer_.on_validation(state_.step, row);
     if (in_.output.keep_best && state_.step > 0) {
@@ -403,7 +407,18 @@ class Run {
     save_stall_seconds_ += seconds_since(start);
   }
 
-  /// An error is about to end the run: the parameters are those of the last finished step.
+  /// What `work` returns; an error that ends it is about to end the run.
+  template <class Work>
+  std::invoke_result_t<Work> or_save(Work work) {
+    try {
+      return work();
+    } catch (const Error&) {
+      save_before_the_end();
+      throw;
+    }
+  }
+
+  /// The parameters are those of the last finished step.
   void save_before_the_end() {
     if (state_.step == 0) return;
     try {
@@ -417,7 +432,7 @@ class Run {
 
   void handle_failed_save() {
     if (writer_ == nullptr) return;
-    if (const auto failure = writer_->take_failure()) handle_failure(*failure);
+    while (const auto failure = writer_->take_failure()) handle_failure(*failure);
   }
 
   void handle_failure(const SaveFailure& failure) {
@@ -431,17 +446,24 @@ class Run {
     observer_.on_message("warning: " + failure.message + kGoesOn);
   }
 
-  /// Waits for the last save. Whatever output.on_save_error says, a run must not end as if it had
-  /// been kept.
+  /// Waits for the last save. Whatever output.on_save_error says, a run must not end as if its last
+  /// state had been kept; an earlier one may be missing where the run goes on without it.
   void finish_saves() {
     if (writer_ == nullptr) return;
     writer_->wait();
-    const auto failure = writer_->take_failure();
-    if (!failure && last_saved_ == state_.step) return;
+    std::string cause =
+        "the state after step " + std::to_string(state_.step) + " could not be saved";
+    while (const auto failure = writer_->take_failure()) {
+      if (failure->step != state_.step) {
+        handle_failure(*failure);
+        continue;
+      }
+      cause = failure->message;
+      last_saved_ = -1;
+    }
+    if (last_saved_ == state_.step) return;
     throw CheckpointError(
-        (failure ? failure->message
-                 : "the state after step " + std::to_string(state_.step) + " could not be saved") +
-        "; the earlier checkpoints are kept. Make room, then go on with --resume auto");
+        cause + "; the earlier checkpoints are kept. Make room, then go on with --resume auto");
   }
 
   void tell_last_checkpoint() {
@@ -513,7 +535,6 @@ class Run {
   // run, and rank 0's error ends the others.
   std::unique_ptr<CheckpointWriter> writer_;
   std::unique_ptr<MetricsLog> log_;
-  bool stop_requested_ = false;   ///< on any rank
   std::int64_t last_saved_ = -1;  ///< the step whose save was begun last and has not failed
   double save_stall_seconds_ = 0;
   bool is_log_failing_ = false;
