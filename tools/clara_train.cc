@@ -109,7 +109,11 @@ class Watcher final : public clara::TrainObserver {
     on_message(text);
   }
 
-  void on_error(const std::string& message) override { log("error: " + message); }
+  /// The loop tells it first, then whoever ends the rank.
+  void on_error(const std::string& message) override {
+    if (message != last_error_) log("error: " + message);
+    last_error_ = message;
+  }
 
   void on_message(const std::string& message) override {
     log(message);
@@ -147,6 +151,7 @@ class Watcher final : public clara::TrainObserver {
   std::int64_t rank_;
   bool is_terminal_;
   std::ofstream log_;
+  std::string last_error_;
   std::unique_ptr<clara::ProgressBar> bar_;
   std::int64_t first_step_ = -1;
   std::chrono::steady_clock::time_point start_;

@@ -71,6 +71,13 @@ struct PeerWatch::State {
     return step_text(std::max(peer.step, step.load()));
   }
 
+  /// A store that does not answer is a dead owner.
+  std::string without_store(const std::string& reason) const {
+    return (settings.store_is_launchers ? "the launcher" : settings.names[0]) +
+           " died or was cut off " + step_text(step) + ": the store that it serves at " +
+           settings.store_address + " is gone (" + reason + ")";
+  }
+
   /// With the mutex held; the first cause stays.
   void fail(const std::string& cause) {
     if (has_failed) return;
@@ -244,7 +251,7 @@ void PeerWatch::beat(const std::shared_ptr<State>& state) {
       if (!state->leaving && !state->stop) {
         std::string reason = error.what();
         reason = reason.substr(0, reason.find('\n'));
-        state->fail(settings.store_name + " is gone " + step_text(state->step) + ": " + reason);
+        state->fail(state->without_store(reason));
       }
       return;
     }
@@ -265,8 +272,8 @@ void PeerWatch::guard(const std::shared_ptr<State>& state) {
     const Clock::time_point now = Clock::now();
     if (!state->has_failed && !state->leaving) {
       if (now - state->last_answer > settings.timeout) {
-        state->fail(settings.store_name + " is gone " + step_text(state->step) +
-                    ": no answer for " + seconds_text(seconds_between(state->last_answer, now)));
+        state->fail(state->without_store("no answer for " +
+                                         seconds_text(seconds_between(state->last_answer, now))));
       }
       for (std::size_t r = 0; r < state->peers.size(); ++r) {
         const Peer& peer = state->peers[r];

@@ -18,9 +18,10 @@ struct PeerWatchSettings {
   std::int64_t rank = 0;
   std::int64_t size = 1;
   std::chrono::milliseconds timeout{300000};
-  bool serves_store = false;       ///< the store ends with this process
-  std::string store_name;          ///< "the store at host:port, which rank 0 serves"
-  std::vector<std::string> names;  ///< of the ranks: "rank 2 of 8 (process 77 on node3)"
+  bool serves_store = false;        ///< the store ends with this process
+  bool store_is_launchers = false;  ///< else it ends with rank 0
+  std::string store_address;        ///< host:port
+  std::vector<std::string> names;   ///< of the ranks: "rank 2 of 8 (process 77 on node3)"
   /// Once, from a background thread, soon after a failure is known: aborts what waits on a device.
   std::function<void()> on_failure;
   std::function<void(const std::string&)> on_stuck;  ///< see GroupSettings

@@ -92,8 +92,12 @@ std::shared_ptr<::gloo::transport::Device> make_gloo_device(const LaunchEnv& env
   return c10d::ProcessGroupGloo::createDeviceForHostname(address);
 }
 
+std::string store_address(const LaunchEnv& env) {
+  return env.master_addr + ":" + std::to_string(env.master_port);
+}
+
 std::string store_name(const LaunchEnv& env) {
-  return "the store at " + env.master_addr + ":" + std::to_string(env.master_port) + ", which " +
+  return "the store at " + store_address(env) + ", which " +
          (env.store_is_launchers ? "the launcher serves,"
                                  : rank_name(0, env.world_size) + " serves,");
 }
@@ -193,7 +197,8 @@ class ProcessGroupCommunicator final : public Communicator {
     watch.size = env.world_size;
     watch.timeout = timeout_;
     watch.serves_store = env.rank == 0 && !env.store_is_launchers;
-    watch.store_name = store_name(env);
+    watch.store_is_launchers = env.store_is_launchers;
+    watch.store_address = store_address(env);
     watch.names = std::move(names);
     watch.on_stuck = settings.on_stuck;
     // NCCL's kernels wait on the device, where no exception reaches them.

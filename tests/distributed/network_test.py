@@ -60,6 +60,9 @@ class Network:
     def cut(self, rank):
         ip("-n", self.hub, "link", "set", f"port{rank}", "down")
 
+    def mend(self, rank):
+        ip("-n", self.hub, "link", "set", f"port{rank}", "up")
+
     def close(self):
         for name in [*self.names, self.hub]:
             ip("netns", "del", name, check=False)
@@ -105,6 +108,7 @@ class NetworkTest(RankCase):
         ranks = self.ranks(place)
         self.wait_for_step(place, 2, ranks.processes[0])
         begin = time.monotonic()
+        self.addCleanup(self.network.mend, NUM_RANKS - 1)
         self.network.cut(NUM_RANKS - 1)
         codes = ranks.wait(90)
         seconds = time.monotonic() - begin

@@ -189,6 +189,24 @@ TEST(ProcessGroupCommunicator, ARankThatDoesNotComeIsNamedWithItsStep) {
   }
 }
 
+TEST(ProcessGroupCommunicator, TheEndOfRank0AndOfItsStoreIsNamedWithTheStep) {
+  const RankEnds ends = run_ranks(
+      3,
+      [&](Communicator& group) {
+        group.set_step(9);
+        group.barrier();
+        if (group.rank() == 0) throw DataError("ends without a word");
+        group.barrier();
+      },
+      20);
+  for (const std::size_t rank : {1, 2}) {
+    EXPECT_THAT(
+        ends[rank],
+        AllOf(StartsWith("rank 0 of 3 (process "), HasSubstr("died or was cut off at step 9"),
+              HasSubstr("the store that it serves at 127.0.0.1:"), HasSubstr("is gone")));
+  }
+}
+
 TEST(ProcessGroupCommunicator, ARankThatDoesNotNoticeAFailureIsToldOtherwise) {
   const LaunchEnv place = meeting_place(2);
   std::mutex mutex;
