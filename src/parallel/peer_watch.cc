@@ -167,7 +167,17 @@ std::string PeerWatch::explain_delay(const std::string& what) {
     const std::lock_guard<std::mutex> lock(state_->mutex);
     if (state_->has_failed) return state_->failure;
     const auto own = static_cast<std::size_t>(state_->settings.rank);
-    std::size_t late = own;
+    const Clock::time_point now = Clock::now();
+    const milliseconds silence = 3 * state_->interval + milliseconds(500);
+    std::size_t late = own, silent = own;
+    for (std::size_t r = 0; r < state_->peers.size(); ++r) {
+      const Peer& peer = state_->peers[r];
+      // A peer that stands still inside the collective has counted it already.
+      if (r != own && !peer.has_left && now - peer.changed > silence &&
+          now - state_->last_answer < silence &&
+          (silent == own || peer.changed < state_->peers[silent].changed))
+        silent = r;
+    }
     for (std::size_t r = 0; r < state_->peers.size(); ++r) {
       const std::int64_t reached =
           late == own ? state_->collectives.load() : state_->peers[late].collectives;
@@ -176,7 +186,10 @@ std::string PeerWatch::explain_delay(const std::string& what) {
     const std::string limit =
         seconds_text(std::chrono::duration<double>(state_->settings.timeout).count()) +
         " (parallel.timeout_seconds)";
-    cause = late != own
+    cause = silent != own ? state_->settings.names[silent] + " died, hangs or was cut off " +
+                                state_->step_of(state_->peers[silent]) + ": no sign of life for " +
+                                seconds_text(seconds_between(state_->peers[silent].changed, now))
+            : late != own
                 ? state_->settings.names[late] + " hangs " + state_->step_of(state_->peers[late]) +
                       ": it is alive but did not come to the " + what + " within " + limit
                 : state_->settings.names[own] + " hangs in the " + what + " " +

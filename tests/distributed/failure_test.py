@@ -4,6 +4,7 @@ left over, and the run goes on from its last checkpoint.
 """
 
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -16,6 +17,7 @@ from rank_case import DISTRIBUTED, RankCase, Ranks, children_of, is_alive, os  #
 
 from program_case import DATA, NON_FINITE, OK  # noqa: E402
 
+ERROR_LINE = re.compile(r"^error:", re.MULTILINE)
 SMALL_FILES = 8192  # bytes: log lines fit, tensors do not
 
 
@@ -60,7 +62,7 @@ class FailureTest(RankCase):
         self.assertLess(time.monotonic() - begin, 30)
         self.assertEqual([p for p in ranks.values() if is_alive(p)], [])
         text = log.read_text()
-        self.assertEqual(text.count("error:"), 1, text)
+        self.assertEqual(len(ERROR_LINE.findall(text)), 1, text)
         self.assertRegex(text, r"error: rank 2 of 3 \(process \d+ on .*\) died or was cut off at step \d+")
         self.assertRegex(text, r"rank 2 of 3 \(process \d+\) was killed by signal 9")
         self.assert_goes_on(place)
@@ -76,7 +78,7 @@ class FailureTest(RankCase):
         text = log.read_text()
         self.assertRegex(text, r"rank 0 of 3 \(process \d+\) was killed by signal 9")
         self.assertRegex(text, r"error: .*rank 0 of 3.* at step \d+")
-        self.assertEqual(text.count("error:"), 1, text)
+        self.assertEqual(len(ERROR_LINE.findall(text)), 1, text)
         self.assertIn("rank 0 of 3", (place / "run/log_rank_2.txt").read_text())
         self.assert_goes_on(place)
 
@@ -87,7 +89,7 @@ class FailureTest(RankCase):
         place.write("train.jsonl", "\n".join(rows) + "\n")
         outcome = place.train("--num-processes", 2)
         self.assertEqual(outcome.code, DATA, outcome)
-        self.assertEqual(outcome.err.count("error:"), 1, outcome)
+        self.assertEqual(len(ERROR_LINE.findall(outcome.err)), 1, outcome)
         self.assertRegex(outcome.err, r"(rank 1 of 2 .*stopped at step \d+: )?train\.jsonl:10")
 
     def test_data_that_one_node_lacks_are_named_with_the_rank(self):
@@ -127,7 +129,7 @@ class FailureTest(RankCase):
         place = self.rank_place("non_finite", trainer__peak_learning_rate=1e30)
         outcome = place.train("--num-processes", 2)
         self.assertEqual(outcome.code, NON_FINITE, outcome)
-        self.assertEqual(outcome.err.count("error:"), 1, outcome)
+        self.assertEqual(len(ERROR_LINE.findall(outcome.err)), 1, outcome)
         self.assertRegex(outcome.err, r"rank \d of 2 stopped: non-finite (loss|gradient) at step \d+")
 
     def test_a_rank_that_hangs_ends_all_within_the_timeout(self):
@@ -153,7 +155,7 @@ class FailureTest(RankCase):
         self.assertEqual(process.wait(60), DATA, log.read_text())
         self.assertEqual([p for p in ranks.values() if is_alive(p)], [])
         text = log.read_text()
-        self.assertEqual(text.count("error:"), 1, text)
+        self.assertEqual(len(ERROR_LINE.findall(text)), 1, text)
         self.assertIn("earlier checkpoints are kept", text)
         self.assertIn("earlier checkpoints are kept", (place / "run/log_rank_1.txt").read_text())
         self.assert_goes_on(place)
