@@ -40,4 +40,10 @@ if(NOT CLI11_FOUND AND CLARA_BUILD_TOOLS)
   clara_missing("CLI11" "libcli11-dev")
 endif()
 
+# Headers only: LibTorch carries gloo itself, but not its headers, which c10d's own include.
+find_path(CLARA_GLOO_INCLUDE gloo/config.h)
+if(NOT CLARA_GLOO_INCLUDE)
+  clara_missing("gloo/config.h" "libgloo-dev")
+endif()
+
 include(ClaraTorch)

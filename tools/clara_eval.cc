@@ -7,7 +7,10 @@
 #include <vector>
 
 #include "tools/exit_codes.h"
+#include "tools/local_ranks.h"
 #include "tools/process_setup.h"
+#include "tools/rank_process.h"
+#include "tools/stop_signals.h"
 #include <CLI/CLI.hpp>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -25,6 +28,7 @@
 #include "clara/eval/eval_settings.h"
 #include "clara/eval/report.h"
 #include "clara/eval/score.h"
+#include "clara/parallel/launch_env.h"
 
 namespace {
 
@@ -53,6 +57,9 @@ struct EvaluateArguments {
   std::int64_t max_rows = 0;
   std::string output;
   bool overwrite = false;
+  std::int64_t num_processes = 1;
+  double timeout_seconds = 1800;
+  std::vector<std::string> words;  ///< the command line as it was given
 };
 
 struct AskArguments {
@@ -160,6 +167,37 @@ fs::path checkpoint_folder(const std::string& run, const std::string& checkpoint
   return folder;
 }
 
+/// The model is opened and all rows are answered, by this process as one rank of the group.
+clara::EvalResult evaluate_as_rank(const EvaluateArguments& arguments,
+                                   const ModelArguments& model_arguments,
+                                   const clara::LaunchEnv& env, const clara::RowSource& rows,
+                                   clara::BenchmarkRun run) {
+  const torch::Device device =
+      clara::resolve_device(device_of(model_arguments.device), env.local_rank);
+  const std::unique_ptr<clara::Communicator> communicator =
+      clara::tools::join_as_rank(env, arguments.timeout_seconds, device.is_cuda());
+  run.communicator = communicator.get();
+  try {
+    const clara::OpenedModel opened = clara::open_checkpoint_on(
+        run.origin.checkpoint, model_arguments.base, dtype_of(model_arguments.dtype), device);
+    clara::ProgressSink sink = progress_sink();
+    if (env.rank > 0) sink.out = nullptr;
+    clara::ProgressBar bar(sink, rows.size(), run.output.filename().string());
+    bar.update(0);
+    clara::EvalResult result =
+        clara::run_benchmark(opened, rows, run, [&](const clara::EvalProgress& progress) {
+          bar.update(progress.num_done,
+                     "EM " + percent(progress.exact_match) + "  F1 " + percent(progress.f1));
+        });
+    bar.finish();
+    return result;
+  } catch (const std::exception& error) {
+    if (communicator->size() == 1) throw;
+    communicator->announce_failure(error.what());
+    clara::tools::end_rank(env, error);
+  }
+}
+
 int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arguments) {
   if (arguments.data.empty())
     throw clara::ConfigError("expected --data FILE with evaluation records (see --help)");
@@ -182,29 +220,29 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
   run.origin.base = model_arguments.base.empty() ? description.base : model_arguments.base;
   run.origin.data = arguments.data;
 
+  const fs::path output = run.output;
+  const clara::LaunchEnv env = clara::read_launch_env(clara::environment_variables());
   // All that can be wrong is looked for before the weights are read.
   clara::EvalResult planned;
   planned.settings = run.settings;
   planned.origin = run.origin;
-  const torch::Device device = clara::resolve_device(device_of(model_arguments.device));
+  const torch::Device device =
+      clara::resolve_device(device_of(model_arguments.device), env.local_rank);
   const bool is_bfloat16 =
       clara::resolve_dtype(dtype_of(model_arguments.dtype), device) == torch::kBFloat16;
   planned.origin.dtype = is_bfloat16 ? "bfloat16" : "float32";
-  clara::check_output_folder(run.output, planned, run.overwrite);
+  if (env.rank == 0) clara::check_output_folder(run.output, planned, run.overwrite);
   const clara::RowSource rows({{arguments.data, 1.0, 0}}, arguments.max_rows);
   clara::check_records(rows);
 
-  const clara::OpenedModel opened =
-      clara::open_checkpoint(checkpoint, model_arguments.base, dtype_of(model_arguments.dtype),
-                             device_of(model_arguments.device));
-  clara::ProgressBar bar(progress_sink(), rows.size(), run.output.filename().string());
-  bar.update(0);
+  if (arguments.num_processes > 1) {
+    clara::tools::refuse_other_launcher(env);
+    return clara::tools::run_local_ranks(
+        {arguments.num_processes, arguments.words, arguments.timeout_seconds, ""});
+  }
   const clara::EvalResult result =
-      clara::run_benchmark(opened, rows, run, [&](const clara::EvalProgress& progress) {
-        bar.update(progress.num_done,
-                   "EM " + percent(progress.exact_match) + "  F1 " + percent(progress.f1));
-      });
-  bar.finish();
+      evaluate_as_rank(arguments, model_arguments, env, rows, std::move(run));
+  if (env.rank > 0) return clara::tools::kExitOk;
   if (result.counts.num_cut_documents > 0) {
     std::cerr << result.counts.num_cut_documents << " documents were longer than "
               << description.doc_max_tokens << " tokens and were cut\n";
@@ -214,7 +252,7 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
               << " prompts had no room for all their documents\n";
   }
   std::cout << clara::render_scores(result.scores) << "\n"
-            << (run.output / "report.md").string() << "\n";
+            << (output / "report.md").string() << "\n";
   return clara::tools::kExitOk;
 }
 
@@ -258,6 +296,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(0, 1);
 
   EvaluateArguments evaluation;
+  evaluation.words.assign(argv + 1, argv + argc);
   ModelArguments model;
   app.add_option("--run", evaluation.run, "run folder: its final/ is evaluated");
   app.add_option("--benchmark", evaluation.benchmark, "what --data holds")
@@ -275,6 +314,14 @@ int main(int argc, char** argv) {
                  "folder of the results (default: <run>/eval/<benchmark>_<setting>, with select "
                  "and context where unusual)");
   app.add_flag("--overwrite", evaluation.overwrite, "replace results of other settings");
+  app.add_option("--num-processes", evaluation.num_processes,
+                 "start so many ranks on this machine, which share the rows")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--timeout", evaluation.timeout_seconds,
+                 "seconds after which a rank that the others wait for has failed")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   add_model_options(app, model);
 
   std::string predictions;

@@ -13,16 +13,20 @@
 #include <vector>
 
 #include "tools/exit_codes.h"
+#include "tools/local_ranks.h"
 #include "tools/process_setup.h"
+#include "tools/rank_process.h"
 #include "tools/stop_signals.h"
 #include <CLI/CLI.hpp>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "clara/checkpoint/open_model.h"
 #include "clara/common/error.h"
 #include "clara/common/progress.h"
 #include "clara/common/version.h"
 #include "clara/config/load_config.h"
+#include "clara/parallel/launch_env.h"
 #include "clara/trainer/run_plan.h"
 #include "clara/trainer/training_job.h"
 
@@ -42,6 +46,8 @@ struct Arguments {
   bool plan = false;
   int num_gpus = 1;
   std::int64_t profile_steps = 0;
+  std::int64_t num_processes = 1;
+  std::vector<std::string> words;  ///< the command line as it was given
 };
 
 std::string number(double value) {
@@ -62,10 +68,11 @@ std::string select_metrics(const MetricRow& metrics,
 }
 
 /// Shows a run on the terminal (a bar) or in a pipe (a line a logged step), and keeps log.txt.
+/// Ranks other than 0 show nothing and keep log_rank_<n>.txt.
 class Watcher final : public clara::TrainObserver {
  public:
-  explicit Watcher(const clara::RunConfig& config)
-      : config_(config), is_terminal_(isatty(STDERR_FILENO) == 1) {}
+  Watcher(const clara::RunConfig& config, std::int64_t rank)
+      : config_(config), rank_(rank), is_terminal_(isatty(STDERR_FILENO) == 1) {}
 
   void on_step(std::int64_t step, std::int64_t total, const MetricRow& metrics) override {
     const std::string shown = select_metrics(metrics, {{"loss", "loss"},
@@ -77,6 +84,7 @@ class Watcher final : public clara::TrainObserver {
                                                        {"latent_token", "latent_token"},
                                                        {"retrieval", "retrieval"}});
     log("step " + std::to_string(step) + "/" + std::to_string(total) + "  " + shown);
+    if (rank_ > 0) return;
     if (is_terminal_) {
       if (bar_ == nullptr) {
         winsize size = {};
@@ -101,10 +109,15 @@ class Watcher final : public clara::TrainObserver {
     on_message(text);
   }
 
-  void on_error(const std::string& message) override { log("error: " + message); }
+  /// The loop tells it first, then whoever ends the rank.
+  void on_error(const std::string& message) override {
+    if (message != last_error_) log("error: " + message);
+    last_error_ = message;
+  }
 
   void on_message(const std::string& message) override {
     log(message);
+    if (rank_ > 0) return;
     if (bar_ != nullptr) bar_->clear();
     std::cerr << message << "\n";
   }
@@ -124,7 +137,10 @@ class Watcher final : public clara::TrainObserver {
 
   void log(const std::string& message) {
     log_.clear();  // a disk that was full for a while
-    if (!log_.is_open()) log_.open(config_.output.folder + "/log.txt", std::ios::app);
+    if (!log_.is_open()) {
+      const std::string name = rank_ > 0 ? "log_rank_" + std::to_string(rank_) + ".txt" : "log.txt";
+      log_.open(config_.output.folder + "/" + name, std::ios::app);
+    }
     const std::time_t now = std::time(nullptr);
     char stamp[32];
     std::strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", std::localtime(&now));
@@ -132,8 +148,10 @@ class Watcher final : public clara::TrainObserver {
   }
 
   const clara::RunConfig& config_;
+  std::int64_t rank_;
   bool is_terminal_;
   std::ofstream log_;
+  std::string last_error_;
   std::unique_ptr<clara::ProgressBar> bar_;
   std::int64_t first_step_ = -1;
   std::chrono::steady_clock::time_point start_;
@@ -168,6 +186,39 @@ int show_dry_run(const clara::RunConfig& config) {
                                                         : clara::tools::kExitOk;
 }
 
+/// One rank of a group, from the meeting to the exit code.
+int train_as_rank(const clara::RunConfig& config, const clara::LaunchEnv& env,
+                  clara::JobOptions options) {
+  const bool is_cuda = clara::resolve_device(config.model.device, env.local_rank).is_cuda();
+  const std::unique_ptr<clara::Communicator> communicator =
+      clara::tools::join_as_rank(env, config.parallel.timeout_seconds, is_cuda);
+  options.communicator = communicator.get();
+  // Whoever started the group again wants it to go on.
+  if (env.restart_count > 0 && options.resume == "never") options.resume = "auto";
+  Watcher watcher(config, env.rank);
+  clara::TrainLoopResult result;
+  try {
+    result = clara::run_training_job(config, options, watcher);
+  } catch (const std::exception& error) {
+    if (communicator->size() == 1) throw;
+    if (env.rank > 0) watcher.on_error(clara::tools::error_text(error));
+    clara::tools::end_rank(env, error);
+  }
+  if (result.stopped) {
+    const int signal = clara::tools::stop_signal() != 0 ? clara::tools::stop_signal() : SIGTERM;
+    if (env.rank == 0) {
+      std::cerr << "stopped by a signal after step " << result.step
+                << "; go on with --resume auto\n";
+    }
+    return 128 + signal;
+  }
+  if (env.rank == 0) {
+    std::cerr << clara::to_string(config.stage) << " finished after " << result.step
+              << " steps: " << config.output.folder << "/final\n";
+  }
+  return clara::tools::kExitOk;
+}
+
 int run(clara::Stage stage, const Arguments& arguments) {
   clara::ConfigOverrides overrides;
   overrides.stage = stage;
@@ -190,8 +241,14 @@ int run(clara::Stage stage, const Arguments& arguments) {
   }
   if (arguments.dry_run) return show_dry_run(config);
 
+  const clara::LaunchEnv env = clara::read_launch_env(clara::environment_variables());
+  if (arguments.num_processes > 1) {
+    clara::tools::refuse_other_launcher(env);
+    return clara::tools::run_local_ranks({arguments.num_processes, arguments.words,
+                                          config.parallel.timeout_seconds,
+                                          config.output.folder + "/log_rank_"});
+  }
   clara::tools::install_stop_signals();
-  Watcher watcher(config);
   clara::JobOptions options;
   options.resume = arguments.resume;
   options.profile_steps = arguments.profile_steps;
@@ -199,14 +256,7 @@ int run(clara::Stage stage, const Arguments& arguments) {
   if (arguments.profile_steps > 0) ::setenv("KINETO_LOG_LEVEL", "99", 0);
   options.allow_changes = arguments.allow_changes;
   options.should_stop = [] { return clara::tools::stop_signal() != 0; };
-  const clara::TrainLoopResult result = clara::run_training_job(config, options, watcher);
-  if (result.stopped) {
-    std::cerr << "stopped by a signal after step " << result.step << "; go on with --resume auto\n";
-    return 128 + clara::tools::stop_signal();
-  }
-  std::cerr << clara::to_string(stage) << " finished after " << result.step
-            << " steps: " << config.output.folder << "/final\n";
-  return clara::tools::kExitOk;
+  return train_as_rank(config, env, std::move(options));
 }
 
 }  // namespace
@@ -221,6 +271,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("clara-train ") + clara::kVersion);
   app.require_subcommand(1);
   Arguments arguments;
+  arguments.words.assign(argv + 1, argv + argc);
   std::optional<clara::Stage> stage;
   const auto add = [&](const char* name, const char* help, clara::Stage value) {
     CLI::App* sub = app.add_subcommand(name, help);
@@ -250,6 +301,11 @@ int main(int argc, char** argv) {
     sub->add_option("--profile", arguments.profile_steps,
                     "record so many steps: a trace in the run folder's profile/, a table by phase")
         ->check(CLI::NonNegativeNumber);
+    sub->add_option("--num-processes", arguments.num_processes,
+                    "start so many ranks on this machine and watch them (torchrun, srun and mpirun "
+                    "start them elsewhere)")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
     sub->callback([&stage, value] { stage = value; });
   };
   add("scp", "pretrain the compressor: answer and paraphrase from latents", clara::Stage::kScp);

@@ -31,6 +31,26 @@ inline void print_error(const std::string& message) {
   }
 }
 
+inline int exit_code_of(const std::exception& error) {
+  if (dynamic_cast<const ConfigError*>(&error) != nullptr) return kExitUsage;
+  if (dynamic_cast<const DataError*>(&error) != nullptr ||
+      dynamic_cast<const CheckpointError*>(&error) != nullptr ||
+      dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
+    return kExitData;
+  }
+  if (dynamic_cast<const DistributedError*>(&error) != nullptr) return kExitDistributed;
+  if (dynamic_cast<const NonFiniteError*>(&error) != nullptr) return kExitNonFinite;
+  return 1;
+}
+
+inline std::string error_text(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
+    return "out of memory; lower trainer.max_tokens_per_micro_batch or set "
+           "trainer.activation_checkpointing";
+  }
+  return (exit_code_of(error) == 1 ? "internal: " : "") + std::string(error.what());
+}
+
 /// Parses the command line and calls `run`; its result is the exit code. Help and version go to
 /// stdout, errors to stderr.
 inline int run_main(CLI::App& app, int argc, char** argv, const std::function<int()>& run) {
@@ -43,29 +63,9 @@ inline int run_main(CLI::App& app, int argc, char** argv, const std::function<in
   }
   try {
     return run();
-  } catch (const ConfigError& error) {
-    print_error(error.what());
-    return kExitUsage;
-  } catch (const DataError& error) {
-    print_error(error.what());
-    return kExitData;
-  } catch (const CheckpointError& error) {
-    print_error(error.what());
-    return kExitData;
-  } catch (const DistributedError& error) {
-    print_error(error.what());
-    return kExitDistributed;
-  } catch (const NonFiniteError& error) {
-    print_error(error.what());
-    return kExitNonFinite;
-  } catch (const std::bad_alloc&) {
-    print_error(
-        "out of memory; lower trainer.max_tokens_per_micro_batch or set "
-        "trainer.activation_checkpointing");
-    return kExitData;
   } catch (const std::exception& error) {
-    print_error(std::string("internal: ") + error.what());
-    return 1;
+    print_error(error_text(error));
+    return exit_code_of(error);
   }
 }
 

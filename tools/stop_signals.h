@@ -26,4 +26,22 @@ inline void install_stop_signals() {
 /// The signal's number; 0 if none came.
 inline int stop_signal() { return g_stop_signal; }
 
+inline volatile std::sig_atomic_t g_stop_signal_count = 0;
+
+extern "C" inline void clara_count_stop_signal(int number) {
+  g_stop_signal = number;
+  g_stop_signal_count = g_stop_signal_count + 1;
+}
+
+/// For a process that only passes signals on: none of them ends it.
+inline void count_stop_signals() {
+  struct sigaction action = {};
+  action.sa_handler = clara_count_stop_signal;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+inline int stop_signal_count() { return g_stop_signal_count; }
+
 }  // namespace clara::tools

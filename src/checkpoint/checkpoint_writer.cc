@@ -37,8 +37,7 @@ void CheckpointWriter::save(const ClaraModel& model, const ModelDescription& des
       return failure;
     });
   } catch (const std::system_error& error) {
-    if (!failure_)
-      failure_ = SaveFailure{state.step, std::string("no thread for the save: ") + error.what()};
+    failures_.push_back({state.step, std::string("no thread for the save: ") + error.what()});
   }
 }
 
@@ -49,12 +48,15 @@ void CheckpointWriter::wait() {
 std::optional<SaveFailure> CheckpointWriter::take_failure() {
   if (pending_.valid() && pending_.wait_for(std::chrono::seconds(0)) == std::future_status::ready)
     collect();
-  return std::exchange(failure_, std::nullopt);
+  if (failures_.empty()) return std::nullopt;
+  SaveFailure failure = std::move(failures_.front());
+  failures_.pop_front();
+  return failure;
 }
 
 void CheckpointWriter::collect() {
   std::optional<SaveFailure> failure = pending_.get();
-  if (failure && !failure_) failure_ = std::move(failure);
+  if (failure) failures_.push_back(std::move(*failure));
 }
 
 }  // namespace clara

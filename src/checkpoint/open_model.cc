@@ -87,29 +87,41 @@ std::filesystem::path find_base_folder(const ModelDescription& description,
 
 OpenedModel open_checkpoint(const std::filesystem::path& folder, const std::string& base_override,
                             Dtype dtype, Device device) {
+  return open_checkpoint_on(folder, base_override, dtype, resolve_device(device));
+}
+
+OpenedModel open_checkpoint_on(const std::filesystem::path& folder,
+                               const std::string& base_override, Dtype dtype,
+                               torch::Device device) {
   OpenedModel opened;
   opened.description = describe_model_folder(folder);
   const std::filesystem::path base = find_base_folder(opened.description, folder, base_override);
   opened.text =
       open_text_side(base, opened.description.num_memory_tokens, opened.description.chat_format);
-  const torch::Device where = resolve_device(device);
   opened.model = std::make_unique<ClaraModel>(
-      load_base_llm(base, resolve_dtype(dtype, where), where), opened.description.lora,
+      load_base_llm(base, resolve_dtype(dtype, device), device), opened.description.lora,
       opened.description.num_memory_tokens, "noise", 0);
   load_model_folder(folder, *opened.text.tokenizer, *opened.model);
   return opened;
 }
 
-torch::Device resolve_device(Device device) {
+torch::Device resolve_device(Device device, std::int64_t index) {
 #ifdef CLARA_WITH_CUDA
   const bool compiled = true;
 #else
   const bool compiled = false;
 #endif
   if (device == Device::kCpu) return torch::kCPU;
-  const bool present = compiled && at::globalContext().hasCUDA() && torch::cuda::device_count() > 0;
-  if (device == Device::kAuto)
-    return present ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
+  const auto num_devices =
+      compiled && at::globalContext().hasCUDA() ? torch::cuda::device_count() : 0;
+  const bool present = num_devices > 0;
+  const torch::Device cuda(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
+  if (present && index >= static_cast<std::int64_t>(num_devices)) {
+    throw ConfigError("model.device: expected a CUDA device for each rank of a node, found " +
+                      std::to_string(num_devices) + " of them for local rank " +
+                      std::to_string(index) + "; start fewer ranks a node, or use cpu");
+  }
+  if (device == Device::kAuto) return present ? cuda : torch::Device(torch::kCPU);
   if (!compiled) {
     throw ConfigError(
         "model.device: cuda was not compiled in (configure with -DCLARA_WITH_CUDA=ON, preset "
@@ -119,7 +131,7 @@ torch::Device resolve_device(Device device) {
     throw ConfigError(
         "model.device: no CUDA device is visible; check the driver and CUDA_VISIBLE_DEVICES, or "
         "use cpu");
-  return {torch::kCUDA, 0};
+  return cuda;
 }
 
 torch::Dtype resolve_dtype(Dtype dtype, torch::Device device) {

@@ -250,6 +250,17 @@ const std::vector<Field<RunConfig>>& run_config_fields() {
       {CLARA_FIELD(RunConfig, logging.every_steps),
        {.doc = "Steps between logged lines.", .range = at_least(1)}},
       {CLARA_FIELD(RunConfig, logging.tensorboard), {.doc = "Write TensorBoard events."}},
+
+      {CLARA_FIELD(RunConfig, parallel.timeout_seconds),
+       {.doc =
+            "A rank that gives no sign of life, or does not come to a collective, for so long has "
+            "failed: then all ranks end. Longer than any rank's longest save or wait for data.",
+        .range = above(0)}},
+      {CLARA_FIELD(RunConfig, parallel.bucket_megabytes),
+       {.doc =
+            "Gradients are summed over the ranks in pieces of this size, while the backward pass "
+            "goes on.",
+        .range = above(0)}},
   };
   return kFields;
 }

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstring>
 #include <fstream>
+#include <optional>
+#include <sstream>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -33,7 +35,7 @@ class PredictionsFile {
  public:
   explicit PredictionsFile(fs::path path) : path_(std::move(path)), file_(path_) { check(); }
 
-  void write(const Prediction& prediction) { file_ << prediction_to_json(prediction) << '\n'; }
+  void write(const std::string& line) { file_ << line << '\n'; }
   void flush() {
     file_.flush();
     check();
@@ -121,8 +123,51 @@ void check_records(const RowSource& rows) {
   }
 }
 
-EvalResult run_benchmark(const OpenedModel& opened, const RowSource& rows, const BenchmarkRun& run,
-                         const std::function<void(const EvalProgress&)>& progress) {
+namespace {
+
+/// The result so far, on rank 0.
+struct Tally {
+  ScoreSums sums;
+  std::vector<Prediction> examples;
+  double sum_exact_match = 0, sum_f1 = 0;
+
+  void add(Prediction prediction) {
+    sums.add(prediction);
+    const AnswerScores scores =
+        score_answer(prediction.prediction, prediction.answers, GoldProtocol::kFirst);
+    sum_exact_match += scores.exact_match;
+    sum_f1 += scores.f1;
+    if (examples.size() < kReportExamples) examples.push_back(std::move(prediction));
+  }
+};
+
+/// Answers the rows from `begin` to `end`; a line of JSON each. Adds their candidates to the count.
+std::string answer_group(RowAnswerer& answerer, const RowSource& rows, const EvalSettings& settings,
+                         std::int64_t begin, std::int64_t end, std::int64_t& num_candidates) {
+  std::vector<QaRecord> records;
+  std::vector<AnswerRequest> requests;
+  for (std::int64_t i = begin; i < end; ++i) {
+    const RawRow raw = rows.row(i);
+    const auto row = static_cast<std::uint64_t>(i);
+    records.push_back(parse_qa_record(raw.text, raw.place));
+    requests.push_back({records.back().question, make_candidates(records.back(), settings, row),
+                        row, raw.place.str()});
+    num_candidates += static_cast<std::int64_t>(requests.back().candidates.documents.size());
+  }
+  std::string lines;
+  if (requests.empty()) return lines;
+  std::vector<RowAnswer> answers = answerer.answer(requests);
+  for (std::size_t n = 0; n < requests.size(); ++n) {
+    lines +=
+        prediction_to_json(make_prediction(records[n], requests[n], std::move(answers[n]))) + '\n';
+  }
+  return lines;
+}
+
+/// Everything but the communicator's own end.
+EvalResult run_on_ranks(const OpenedModel& opened, const RowSource& rows, const BenchmarkRun& run,
+                        Communicator& communicator,
+                        const std::function<void(const EvalProgress&)>& progress) {
   const auto start = std::chrono::steady_clock::now();
   EvalResult result;
   result.settings = run.settings;
@@ -131,60 +176,87 @@ EvalResult run_benchmark(const OpenedModel& opened, const RowSource& rows, const
   result.origin.step = opened.description.step;
   result.origin.dtype = opened.model->base().dtype() == torch::kBFloat16 ? "bfloat16" : "float32";
   result.origin.device = opened.model->device().str();
-  check_output_folder(run.output, result, run.overwrite);
+  const bool is_first = communicator.rank() == 0;
+  if (is_first) check_output_folder(run.output, result, run.overwrite);
   check_records(rows);
-  fs::create_directories(run.output);
+  for (const std::string& other : communicator.gather(std::to_string(rows.size()))) {
+    if (other != std::to_string(rows.size())) {
+      throw DataError(run.origin.data + ": expected the same rows on every rank, found " + other +
+                      " and " + std::to_string(rows.size()));
+    }
+  }
+  std::optional<PredictionsFile> predictions;
+  if (is_first) {
+    fs::create_directories(run.output);
+    predictions.emplace(run.output / "predictions.partial.jsonl");
+  }
 
   RowAnswerer answerer(opened, run.settings);
-  PredictionsFile predictions(run.output / "predictions.partial.jsonl");
-  ScoreSums sums;
-  std::vector<Prediction> examples;
-  double sum_exact_match = 0, sum_f1 = 0;
+  Tally tally;
   std::int64_t num_candidates = 0;
-  for (std::int64_t begin = 0; begin < rows.size(); begin += kRowsPerGroup) {
-    const std::int64_t end = std::min(rows.size(), begin + kRowsPerGroup);
-    std::vector<QaRecord> records;
-    std::vector<AnswerRequest> requests;
-    for (std::int64_t i = begin; i < end; ++i) {
-      const RawRow raw = rows.row(i);
-      const auto row = static_cast<std::uint64_t>(i);
-      records.push_back(parse_qa_record(raw.text, raw.place));
-      requests.push_back({records.back().question,
-                          make_candidates(records.back(), run.settings, row), row,
-                          raw.place.str()});
-      num_candidates += static_cast<std::int64_t>(requests.back().candidates.documents.size());
+  // Few rows are shared too; in each round the ranks' groups follow each other.
+  const std::int64_t world = communicator.size();
+  const std::int64_t group =
+      std::clamp((rows.size() + world - 1) / world, std::int64_t{1}, kRowsPerGroup);
+  for (std::int64_t round = 0; round < rows.size(); round += group * world) {
+    communicator.set_step(round / (group * world) + 1);
+    const std::int64_t begin = std::min(rows.size(), round + communicator.rank() * group);
+    const std::int64_t end = std::min(rows.size(), begin + group);
+    const std::vector<std::string> lines =
+        communicator.gather(answer_group(answerer, rows, run.settings, begin, end, num_candidates));
+    if (!is_first) continue;
+    for (const std::string& of_rank : lines) {
+      std::istringstream in(of_rank);
+      for (std::string line; std::getline(in, line);) {
+        predictions->write(line);
+        tally.add(parse_prediction(line, run.output.string()));
+      }
     }
-    std::vector<RowAnswer> answers = answerer.answer(requests);
-    for (std::size_t n = 0; n < requests.size(); ++n) {
-      Prediction prediction = make_prediction(records[n], requests[n], std::move(answers[n]));
-      predictions.write(prediction);
-      sums.add(prediction);
-      const AnswerScores scores =
-          score_answer(prediction.prediction, prediction.answers, GoldProtocol::kFirst);
-      sum_exact_match += scores.exact_match;
-      sum_f1 += scores.f1;
-      if (examples.size() < kReportExamples) examples.push_back(std::move(prediction));
-    }
-    predictions.flush();
+    predictions->flush();
     if (progress) {
-      const auto done = static_cast<double>(end);
-      progress({end, rows.size(), sum_exact_match / done, sum_f1 / done});
+      const std::int64_t num_done = std::min(rows.size(), round + group * world);
+      const auto done = static_cast<double>(num_done);
+      progress({num_done, rows.size(), tally.sum_exact_match / done, tally.sum_f1 / done});
     }
   }
 
-  result.scores = sums.scores();
-  result.counts = answerer.counts();
-  result.counts.num_rows = rows.size();
-  result.counts.num_candidates = num_candidates;
+  const EvalCounts own = answerer.counts();
+  std::vector<std::int64_t> counts = {num_candidates, own.num_cut_documents,
+                                      own.num_shortened_prompts, own.num_encoded_documents,
+                                      own.num_generated_tokens};
+  communicator.sum(counts);
+  if (!is_first) {
+    communicator.leave();
+    return result;
+  }
+  result.scores = tally.sums.scores();
+  result.counts = {rows.size(), counts[0], counts[1], counts[2], counts[3], counts[4]};
   result.times = answerer.times();
   result.times.total_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   // Scores of an earlier run must not stand beside these predictions.
   fs::remove(run.output / "scores.json");
-  predictions.close_and_rename(run.output / "predictions.jsonl");
-  write_file_atomically(run.output / "report.md", render_report(result, examples));
+  predictions->close_and_rename(run.output / "predictions.jsonl");
+  write_file_atomically(run.output / "report.md", render_report(result, tally.examples));
   write_file_atomically(run.output / "scores.json", result_to_json(result));
+  communicator.leave();
   return result;
+}
+
+}  // namespace
+
+EvalResult run_benchmark(const OpenedModel& opened, const RowSource& rows, const BenchmarkRun& run,
+                         const std::function<void(const EvalProgress&)>& progress) {
+  SingleProcessCommunicator alone;
+  Communicator& communicator = run.communicator != nullptr ? *run.communicator : alone;
+  try {
+    return run_on_ranks(opened, rows, run, communicator, progress);
+  } catch (const DistributedError&) {
+    throw;  // the group knows
+  } catch (const std::exception& error) {
+    communicator.announce_failure(error.what());
+    throw;
+  }
 }
 
 }  // namespace clara

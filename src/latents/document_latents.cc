@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cstring>
 #include <numeric>
-#include <unordered_map>
+#include <string>
+#include <unordered_set>
 
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
@@ -87,6 +89,32 @@ torch::Tensor encode_each_alone(const ClaraModel& model,
   });
   return result;
 }
+
+std::string bytes_of(const void* data, std::size_t num_bytes) {
+  return {static_cast<const char*>(data), num_bytes};
+}
+
+/// Reads what was appended as plain values.
+class ByteReader {
+ public:
+  explicit ByteReader(const std::string& bytes) : bytes_(bytes) {}
+  bool is_at_end() const { return place_ == bytes_.size(); }
+  void read(void* data, std::size_t num_bytes) {
+    if (num_bytes > bytes_.size() - place_) throw Error("a message of another rank is too short");
+    std::memcpy(data, bytes_.data() + place_, num_bytes);
+    place_ += num_bytes;
+  }
+  template <class Value>
+  Value read_value() {
+    Value value;
+    read(&value, sizeof value);
+    return value;
+  }
+
+ private:
+  const std::string& bytes_;
+  std::size_t place_ = 0;
+};
 
 }  // namespace
 
@@ -170,6 +198,8 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
   std::vector<std::size_t> missing_places;
   for (std::size_t i = 0; i < distinct.size(); ++i) {
     std::optional<torch::Tensor> stored = store_ != nullptr ? store_->find(keys[i]) : std::nullopt;
+    if (const auto it = from_others_.find(keys[i]); !stored && it != from_others_.end())
+      stored = it->second;
     if (stored) {
       latents[i] = std::move(*stored);
       ++num_found_;
@@ -196,6 +226,82 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
   return torch::stack(latents)
       .index_select(0, torch::tensor(place, torch::kInt64))
       .to(model_.device());
+}
+
+void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
+                            Communicator& communicator) {
+  if (store_ == nullptr || communicator.size() == 1) return;
+  from_others_.clear();
+  const auto owner_of = [&](const Hash128& key) {
+    return static_cast<std::int64_t>(key.lo % static_cast<std::uint64_t>(communicator.size()));
+  };
+  // What each rank lacks; its own documents too, for others may lack them as well.
+  std::unordered_map<Hash128, const TokenIds*> lacking;
+  std::string wanted;
+  for (const TokenIds* document : documents) {
+    const Hash128 key = document_key(*document);
+    if (store_->find(key) || !lacking.try_emplace(key, document).second) continue;
+    wanted += bytes_of(&key, sizeof key);
+  }
+  // This rank's documents among them, in an order that all ranks could tell; those that no store
+  // holds are asked for.
+  std::vector<Hash128> owned;
+  std::unordered_set<Hash128> seen;
+  std::string unknown;
+  for (const std::string& rank : communicator.gather(wanted)) {
+    for (ByteReader reader(rank); !reader.is_at_end();) {
+      const auto key = reader.read_value<Hash128>();
+      if (owner_of(key) != communicator.rank() || !seen.insert(key).second) continue;
+      owned.push_back(key);
+      if (!store_->find(key)) unknown += bytes_of(&key, sizeof key);
+    }
+  }
+  // Whoever has an unknown document gives its tokens; its owner encodes it.
+  std::string given;
+  for (const std::string& rank : communicator.gather(unknown)) {
+    for (ByteReader reader(rank); !reader.is_at_end();) {
+      const auto it = lacking.find(reader.read_value<Hash128>());
+      if (it == lacking.end()) continue;
+      const std::uint64_t length = it->second->size();
+      given += bytes_of(&it->first, sizeof it->first) + bytes_of(&length, sizeof length) +
+               bytes_of(it->second->data(), length * sizeof(TokenId));
+    }
+  }
+  std::vector<TokenIds> to_encode;
+  std::unordered_set<Hash128> taken;
+  for (const std::string& rank : communicator.gather(given)) {
+    for (ByteReader reader(rank); !reader.is_at_end();) {
+      const auto key = reader.read_value<Hash128>();
+      TokenIds tokens(reader.read_value<std::uint64_t>());
+      reader.read(tokens.data(), tokens.size() * sizeof(TokenId));
+      if (owner_of(key) == communicator.rank() && taken.insert(key).second)
+        to_encode.push_back(std::move(tokens));
+    }
+  }
+  if (!to_encode.empty()) {
+    std::vector<const TokenIds*> pointers;
+    for (const TokenIds& tokens : to_encode) pointers.push_back(&tokens);
+    fetch(pointers);
+  }
+  // The answers.
+  std::string answers;
+  for (const Hash128& key : owned) {
+    const std::optional<torch::Tensor> latents = store_->find(key);
+    if (!latents) throw Error("a document's latents could not be stored");
+    const torch::Tensor bytes = latents->contiguous();
+    answers += bytes_of(&key, sizeof key) + bytes_of(bytes.const_data_ptr(), bytes.nbytes());
+  }
+  for (const std::string& rank : communicator.gather(answers)) {
+    for (ByteReader reader(rank); !reader.is_at_end();) {
+      const auto key = reader.read_value<Hash128>();
+      torch::Tensor latents =
+          torch::empty({model_.num_memory(), model_.base().config().hidden_size},
+                       torch::dtype(model_.base().dtype()));
+      reader.read(latents.mutable_data_ptr(), latents.nbytes());
+      if (lacking.contains(key) && owner_of(key) != communicator.rank())
+        from_others_.emplace(key, std::move(latents));
+    }
+  }
 }
 
 }  // namespace clara

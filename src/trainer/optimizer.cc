@@ -27,7 +27,7 @@ AdamW::AdamW(std::vector<TrainedParameter> parameters, const TrainerConfig& conf
       throw Error("trained parameter " + p.name + ": expected a float32 leaf that requires grad");
     }
     segments_.push_back(
-        {p.name, total, p.tensor.numel(), p.tensor.sizes().vec(), p.learning_rate_ratio});
+        {p.name, p.tensor, total, p.tensor.numel(), p.tensor.sizes().vec(), p.learning_rate_ratio});
     total += p.tensor.numel();
   }
   const auto options = torch::dtype(torch::kFloat32).device(parameters[0].tensor.device());
@@ -44,6 +44,17 @@ AdamW::AdamW(std::vector<TrainedParameter> parameters, const TrainerConfig& conf
     parameter.mutable_grad() =
         gradients_.narrow(0, segments_[i].begin, segments_[i].size).view(segments_[i].shape);
   }
+}
+
+std::vector<GradientSegment> AdamW::gradient_segments() const {
+  // Backward goes from the last adapter's last layer to the first's first; the memory rows are read
+  // by the first layer of several passes and are whole when all of these are through.
+  std::vector<GradientSegment> in_order, at_the_end;
+  for (auto s = segments_.rbegin(); s != segments_.rend(); ++s) {
+    (s->name == "memory_rows" ? at_the_end : in_order).push_back({s->parameter, s->begin, s->size});
+  }
+  in_order.insert(in_order.end(), at_the_end.begin(), at_the_end.end());
+  return in_order;
 }
 
 double AdamW::gradient_norm() const { return gradients_.norm().item<double>(); }

@@ -51,7 +51,8 @@ ResumeChange classify_resume_change(const std::string& key) {
                                       "trainer.activation_checkpointing",
                                       "trainer.num_threads",
                                       "objective.latent_cache",
-                                      "objective.latent_cache_folder"};
+                                      "objective.latent_cache_folder",
+                                      "parallel"};
   // Another objective, or tensors of other shapes.
   static const char* const kRefused[] = {"stage", "model.lora.rank", "model.lora.target_modules",
                                          "model.doc_max_tokens", "model.compression_rate"};

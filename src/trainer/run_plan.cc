@@ -237,6 +237,13 @@ std::string render_plan(const RunPlan& plan) {
   out << "\nmemory of one device\n";
   for (const PlanLine& m : plan.memory_bytes) line(out, m.name, count_text(m.value) + "B");
   line(out, "total on the device", count_text(plan.total_bytes) + "B");
+  for (const PlanLine& m : plan.memory_bytes) {
+    if (m.name == "optimizer" && plan.num_gpus > 1) {
+      line(out, "sharding the optimizer would save",
+           count_text(m.value * (1 - 1 / static_cast<double>(plan.num_gpus))) +
+               "B (not offered: adapters are small)");
+    }
+  }
   line(out, "fits a device of 80 GB",
        plan.fits_80_gb ? "       yes"
                        : "        NO: lower trainer.max_tokens_per_micro_batch or set "

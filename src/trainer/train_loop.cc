@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <future>
+#include <memory>
+#include <type_traits>
 
 #include <ATen/record_function.h>
 
@@ -122,6 +125,25 @@ class StepReader {
   std::future<StepRows> next_;
 };
 
+/// What rank 0 computed, for decisions that all ranks must take alike. A collective.
+MetricRow metrics_of_rank_0(Communicator& communicator, const MetricRow& own) {
+  std::string bytes;
+  for (const auto& [name, value] : own) {
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof value).append(name).push_back('\n');
+  }
+  bytes = communicator.gather(bytes)[0];
+  MetricRow row;
+  for (std::size_t begin = 0; begin < bytes.size();) {
+    double value = 0;
+    std::memcpy(&value, bytes.data() + begin, sizeof value);
+    const std::size_t name = begin + sizeof value;
+    const std::size_t end = bytes.find('\n', name);
+    row.emplace(bytes.substr(name, end - name), value);
+    begin = end + 1;
+  }
+  return row;
+}
+
 bool is_better(const KeepBestConfig& keep, double value,
                const std::optional<BestCheckpoint>& best) {
   if (!std::isfinite(value)) return false;
@@ -135,14 +157,19 @@ class Run {
   Run(const TrainLoopInputs& in, TrainObserver& observer)
       : in_(in),
         observer_(observer),
-        writer_(fs::path(in.output.folder) / "checkpoints", in.output.keep_last),
         optimizer_(in.objective.trained_parameters(), in.trainer),
+        sync_(in.communicator, optimizer_.gradients(), optimizer_.gradient_segments(),
+              in.bucket_bytes),
+        is_first_rank_(in.communicator.rank() == 0),
         state_(load_state()),
         reader_(in.data, in.trainer, in.communicator, {*state_.epoch, *state_.position}),
         schedule_(in.trainer, state_.total_steps),
-        profile_(in.profile_steps, fs::path(in.output.folder) / "profile") {
+        profile_(is_first_rank_ ? in.profile_steps : 0, fs::path(in.output.folder) / "profile") {
+    if (!is_first_rank_) return;
+    writer_ = std::make_unique<CheckpointWriter>(fs::path(in.output.folder) / "checkpoints",
+                                                 in.output.keep_last);
     std::error_code error;
-    fs::create_directories(writer_.folder(), error);
+    fs::create_directories(writer_->folder(), error);
     if (error)
       throw CheckpointError(in.output.folder +
                             ": the run folder cannot be created: " + error.message());
@@ -154,8 +181,10 @@ class Run {
       return run_steps();
     } catch (const Error& error) {
       observer_.on_error(error.what());
-      writer_.wait();
-      tell_last_checkpoint();
+      if (writer_ != nullptr) {
+        writer_->wait();
+        tell_last_checkpoint();
+      }
       throw;
     }
   }
@@ -189,41 +218,39 @@ class Run {
   /// longer: the next --resume auto must not take them. What else a kill left is cleared away.
   void tidy_checkpoints_of_resume() {
     std::error_code error;
-    if (!in_.resume || !fs::equivalent(in_.resume->parent_path(), writer_.folder(), error)) return;
-    for (const fs::path& path : set_later_checkpoints_aside(writer_.folder(), state_.step))
+    if (!in_.resume || !fs::equivalent(in_.resume->parent_path(), writer_->folder(), error)) return;
+    for (const fs::path& path : set_later_checkpoints_aside(writer_->folder(), state_.step))
       observer_.on_message("warning: a checkpoint after step " + std::to_string(state_.step) +
                            " was set aside as " + path.string());
     // A kill may have come between a save and the deletions after it.
-    apply_retention(writer_.folder(), in_.output.keep_last,
+    apply_retention(writer_->folder(), in_.output.keep_last,
                     state_.best ? std::optional<std::int64_t>(state_.best->step) : std::nullopt);
   }
 
   TrainLoopResult run_steps() {
-    log_ = std::make_unique<MetricsLog>(
-        in_.output.folder, in_.logging.tensorboard,
-        in_.resume ? std::optional<LogCut>(LogCut{state_.step, state_.is_validation_due})
-                   : std::nullopt);
+    if (is_first_rank_) {
+      log_ = std::make_unique<MetricsLog>(
+          in_.output.folder, in_.logging.tensorboard,
+          in_.resume ? std::optional<LogCut>(LogCut{state_.step, state_.is_validation_due})
+                     : std::nullopt);
+    }
     last_saved_ = in_.resume ? state_.step : -1;
+    in_.communicator.set_step(state_.step);
     TrainLoopResult result;
     if (state_.step == 0 || state_.is_validation_due) result.last_validation = validate();
     while (state_.step < state_.total_steps) {
-      MetricRow metrics;
       profile_.begin_step();
-      try {
-        metrics = step();
-      } catch (const Error&) {
-        save_before_the_end();
-        throw;
-      }
+      const MetricRow metrics = or_save([&] { return step(); });
       const bool last = state_.step == state_.total_steps;
-      const bool stop = !last && in_.should_stop && in_.should_stop();
       if (last || state_.step % std::max<std::int64_t>(in_.logging.every_steps, 1) == 0)
         log_row(metrics);
       observer_.on_step(state_.step, state_.total_steps, metrics);
       state_.is_validation_due = last || (in_.trainer.validate_every_steps > 0 &&
                                           state_.step % in_.trainer.validate_every_steps == 0);
+      const bool stop = !last && or_save([&] { return is_stop_requested(); });
       // Who stops a run does not wait for a validation: it is made up for when the run goes on.
-      if (state_.is_validation_due && !stop) result.last_validation = validate();
+      if (state_.is_validation_due && !stop)
+        result.last_validation = or_save([&] { return validate(); });
       if (last || stop ||
           (in_.output.save_every_steps > 0 && state_.step % in_.output.save_every_steps == 0))
         save();
@@ -237,7 +264,7 @@ class Run {
     }
     report_cuts();
     finish_saves();
-    if (!result.stopped) export_final();
+    if (!result.stopped && is_first_rank_) export_final();
     result.step = state_.step;
     return result;
   }
@@ -249,16 +276,25 @@ class Run {
 
   MetricRow step() {
     const Clock::time_point start = Clock::now();
+    in_.communicator.set_step(state_.step + 1);
     const StepRows rows = take_rows();
     const double waited = seconds_since(start);
     const StepSettings settings{in_.trainer.rows_per_micro_batch,
                                 in_.trainer.max_tokens_per_micro_batch, in_.trainer.seed};
-    const StepResult result = train_step(in_.objective, optimizer_, in_.communicator, rows.rows,
-                                         state_.step, schedule_.rate(state_.step), settings);
+    std::vector<std::int64_t> cuts = {rows.num_cut_documents, rows.num_cut_questions,
+                                      rows.num_cut_answers, rows.num_dropped_documents};
+    in_.communicator.sum(cuts);
+    if (in_.prepare_rows) in_.prepare_rows(rows.rows);
+    const StepResult result = train_step(in_.objective, optimizer_, sync_, rows.rows, state_.step,
+                                         schedule_.rate(state_.step), settings);
     check_any_row(result.rows);
     ++state_.step;
     state_.epoch = reader_.cursor().epoch;
     state_.position = reader_.cursor().position;
+    state_.counters[kCutDocuments] += cuts[0];
+    state_.counters[kCutQuestions] += cuts[1];
+    state_.counters[kCutAnswers] += cuts[2];
+    state_.counters[kDroppedDocuments] += cuts[3];
     const double seconds = seconds_since(start);
     MetricRow metrics = {
         {"loss", result.loss},
@@ -279,10 +315,6 @@ class Run {
       if (term.weight != 1 && term.weight != 0)
         metrics["weighted_" + term.name] = term.weight * result.terms.at(term.name);
     }
-    state_.counters[kCutDocuments] += rows.num_cut_documents;
-    state_.counters[kCutQuestions] += rows.num_cut_questions;
-    state_.counters[kCutAnswers] += rows.num_cut_answers;
-    state_.counters[kDroppedDocuments] += rows.num_dropped_documents;
     for (const auto& [name, count] : state_.counters) {
       if (count > 0 && name != kTrainedRows) metrics[name + "_total"] = static_cast<double>(count);
     }
@@ -291,11 +323,20 @@ class Run {
     return metrics;
   }
 
+  /// On any rank. After all else of a step: a peer's failure shows in any collective, and what is
+  /// saved and logged then must be whole.
+  bool is_stop_requested() {
+    std::vector<std::int64_t> num_stopping = {in_.should_stop && in_.should_stop() ? 1 : 0};
+    in_.communicator.sum(num_stopping);
+    return num_stopping[0] > 0;
+  }
+
   std::int64_t steps_per_epoch() const {
     return ceil_div(in_.data.rows_per_epoch(), in_.trainer.rows_per_step);
   }
 
   void log_row(const MetricRow& row) {
+    if (log_ == nullptr) return;
     try {
       log_->write(state_.step, row);
       is_log_failing_ = false;
@@ -309,15 +350,21 @@ class Run {
     save_stall_seconds_ = 0;
   }
 
+  /// Every rank computes the same; rank 0's numbers count.
   MetricRow validate() {
-    state_.is_validation_due = false;
-    if (in_.validation.empty()) return {};
+    if (in_.validation.empty()) {
+      state_.is_validation_due = false;
+      return {};
+    }
     RECORD_USER_SCOPE("validation");
+    if (in_.prepare_rows) in_.prepare_rows(in_.validation);
     MetricRow row;
     for (const auto& [name, value] :
          in_.objective.validate(in_.validation, in_.trainer.max_tokens_per_micro_batch)) {
       row["validation/" + name] = value;
     }
+    row = metrics_of_rank_0(in_.communicator, row);
+    state_.is_validation_due = false;
     log_row(row);
     observer_.on_validation(state_.step, row);
     if (in_.output.keep_best && state_.step > 0) {
@@ -339,6 +386,10 @@ class Run {
   /// Begins a save; a failure shows at the next step.
   void save() {
     if (last_saved_ == state_.step) return;
+    if (!is_first_rank_) {
+      last_saved_ = state_.step;
+      return;
+    }
     RECORD_USER_SCOPE("clara::save");
     const Clock::time_point start = Clock::now();
     try {
@@ -350,13 +401,24 @@ class Run {
     state_.optimizer = optimizer_.state();
     ModelDescription description = in_.description;
     description.step = state_.step;
-    writer_.save(in_.model, description, state_);
+    writer_->save(in_.model, description, state_);
     state_.optimizer.clear();
     last_saved_ = state_.step;
     save_stall_seconds_ += seconds_since(start);
   }
 
-  /// An error is about to end the run: the parameters are those of the last finished step.
+  /// What `work` returns; an error that ends it is about to end the run.
+  template <class Work>
+  std::invoke_result_t<Work> or_save(Work work) {
+    try {
+      return work();
+    } catch (const Error&) {
+      save_before_the_end();
+      throw;
+    }
+  }
+
+  /// The parameters are those of the last finished step.
   void save_before_the_end() {
     if (state_.step == 0) return;
     try {
@@ -369,7 +431,8 @@ class Run {
   }
 
   void handle_failed_save() {
-    if (const auto failure = writer_.take_failure()) handle_failure(*failure);
+    if (writer_ == nullptr) return;
+    while (const auto failure = writer_->take_failure()) handle_failure(*failure);
   }
 
   void handle_failure(const SaveFailure& failure) {
@@ -383,20 +446,28 @@ class Run {
     observer_.on_message("warning: " + failure.message + kGoesOn);
   }
 
-  /// Waits for the last save. Whatever output.on_save_error says, a run must not end as if it had
-  /// been kept.
+  /// Waits for the last save. Whatever output.on_save_error says, a run must not end as if its last
+  /// state had been kept; an earlier one may be missing where the run goes on without it.
   void finish_saves() {
-    writer_.wait();
-    const auto failure = writer_.take_failure();
-    if (!failure && last_saved_ == state_.step) return;
+    if (writer_ == nullptr) return;
+    writer_->wait();
+    std::string cause =
+        "the state after step " + std::to_string(state_.step) + " could not be saved";
+    while (const auto failure = writer_->take_failure()) {
+      if (failure->step != state_.step) {
+        handle_failure(*failure);
+        continue;
+      }
+      cause = failure->message;
+      last_saved_ = -1;
+    }
+    if (last_saved_ == state_.step) return;
     throw CheckpointError(
-        (failure ? failure->message
-                 : "the state after step " + std::to_string(state_.step) + " could not be saved") +
-        "; the earlier checkpoints are kept. Make room, then go on with --resume auto");
+        cause + "; the earlier checkpoints are kept. Make room, then go on with --resume auto");
   }
 
   void tell_last_checkpoint() {
-    for (const fs::path& checkpoint : list_checkpoints(writer_.folder())) {
+    for (const fs::path& checkpoint : list_checkpoints(writer_->folder())) {
       if (find_checkpoint_damage(checkpoint)) continue;
       observer_.on_message("last checkpoint " + checkpoint.string() + "; go on with --resume auto");
       return;
@@ -444,7 +515,7 @@ class Run {
     } catch (const std::exception& error) {
       throw CheckpointError(folder.string() +
                             ": the trained model could not be written: " + error.what() +
-                            "; the last checkpoint in " + writer_.folder().string() + " holds it");
+                            "; the last checkpoint in " + writer_->folder().string() + " holds it");
     }
   }
 
@@ -453,12 +524,16 @@ class Run {
 
   const TrainLoopInputs& in_;
   TrainObserver& observer_;
-  CheckpointWriter writer_;
   AdamW optimizer_;
+  GradientSync sync_;
+  bool is_first_rank_;
   TrainState state_;
   StepReader reader_;
   LearningRateSchedule schedule_;
   StepProfile profile_;
+  // Rank 0 alone writes; null on the others. A save that fails ends rank 0 where it is to end the
+  // run, and rank 0's error ends the others.
+  std::unique_ptr<CheckpointWriter> writer_;
   std::unique_ptr<MetricsLog> log_;
   std::int64_t last_saved_ = -1;  ///< the step whose save was begun last and has not failed
   double save_stall_seconds_ = 0;

@@ -8,8 +8,36 @@
 #include <torch/torch.h>
 
 #include "clara/common/error.h"
+#include "clara/parallel/launch_env.h"
 
 namespace clara {
+namespace {
+
+constexpr std::int64_t kOneBucket = std::int64_t{1} << 62;
+
+/// Gathers which ranks' own sums are not finite, with their rows. A collective; every rank comes
+/// here or none, for the sums and the norm are the same on all.
+[[noreturn]] void throw_non_finite(Communicator& communicator, const torch::Tensor& own_sums,
+                                   const std::vector<Example>& rows, const StepResult& result,
+                                   std::int64_t step) {
+  const bool is_finite = torch::isfinite(own_sums).all().item<bool>();
+  std::string own = std::string(is_finite ? "+" : "-") +
+                    rank_name(communicator.rank(), communicator.size()) + " stopped: non-finite " +
+                    (std::isfinite(result.loss) ? "gradient" : "loss") + " at step " +
+                    std::to_string(step + 1);
+  if (!rows.empty()) own += " (rows from " + rows.front().place + " to " + rows.back().place + ")";
+  const std::vector<std::string> ranks = communicator.gather(own);
+  // Where every loss is finite the gradient is not, and nothing tells whose that was.
+  const bool any_loss = std::any_of(ranks.begin(), ranks.end(),
+                                    [](const std::string& rank) { return rank[0] == '-'; });
+  std::string message;
+  for (const std::string& rank : ranks) {
+    if (rank[0] == '-' || !any_loss) message += (message.empty() ? "" : "; ") + rank.substr(1);
+  }
+  throw NonFiniteError(message);
+}
+
+}  // namespace
 
 std::vector<MicroBatch> form_micro_batches(const std::vector<Example>& rows,
                                            const Objective& objective,
@@ -41,9 +69,19 @@ std::vector<MicroBatch> form_micro_batches(const std::vector<Example>& rows,
 StepResult accumulate_gradients(Objective& objective, AdamW& optimizer, Communicator& communicator,
                                 const std::vector<Example>& rows, std::int64_t step,
                                 const StepSettings& settings) {
+  GradientSync sync(communicator, optimizer.gradients(), optimizer.gradient_segments(), kOneBucket);
+  return accumulate_gradients(objective, optimizer, sync, rows, step, settings);
+}
+
+StepResult accumulate_gradients(Objective& objective, AdamW& optimizer, GradientSync& sync,
+                                const std::vector<Example>& rows, std::int64_t step,
+                                const StepSettings& settings) {
+  Communicator& communicator = sync.communicator();
   const std::vector<TermSpec> terms = objective.terms(step);
   // Totals first: every rank divides by the counts of the whole step, also a rank that got no rows.
-  std::vector<std::int64_t> totals(terms.size() + 3, 0);
+  const std::vector<MicroBatch> batches = form_micro_batches(rows, objective, settings);
+  std::vector<std::int64_t> totals(terms.size() + 4, 0);
+  totals[terms.size() + 3] = static_cast<std::int64_t>(batches.size());
   for (const Example& row : rows) {
     const std::vector<std::int64_t> counts = objective.counts(row, step);
     for (std::size_t i = 0; i < terms.size(); ++i) totals[i] += counts[i];
@@ -57,14 +95,15 @@ StepResult accumulate_gradients(Objective& objective, AdamW& optimizer, Communic
   result.rows = totals[terms.size()];
   result.tokens = totals[terms.size() + 1];
   result.answer_tokens = totals[terms.size() + 2];
+  result.micro_batches = totals[terms.size() + 3];
 
   optimizer.zero_gradients();
   torch::Tensor sums =
       torch::zeros({static_cast<std::int64_t>(terms.size())}, optimizer.gradients().options());
-  for (const MicroBatch& batch : form_micro_batches(rows, objective, settings)) {
-    const MicroBatchContext context{step, communicator.rank(), result.micro_batches++,
+  for (std::size_t b = 0; b < batches.size(); ++b) {
+    const MicroBatchContext context{step, communicator.rank(), static_cast<std::int64_t>(b),
                                     settings.seed, true};
-    const std::vector<LossTerm> losses = objective.forward(batch, context);
+    const std::vector<LossTerm> losses = objective.forward(batches[b], context);
     torch::Tensor loss;
     for (std::size_t i = 0; i < terms.size(); ++i) {
       sums[static_cast<std::int64_t>(i)].add_(losses[i].sum.detach());
@@ -73,18 +112,23 @@ StepResult accumulate_gradients(Objective& objective, AdamW& optimizer, Communic
           losses[i].sum * (terms[i].weight / static_cast<double>(totals[i]));
       loss = loss.defined() ? loss + share : share;
     }
+    sync.begin_backward(b + 1 == batches.size());
     if (loss.defined()) {
       RECORD_USER_SCOPE("clara::backward");
       loss.backward();
     }
   }
+  torch::Tensor own_sums, host_sums;
   {
     RECORD_USER_SCOPE("clara::reduce");
-    communicator.sum(optimizer.gradients());
-    communicator.sum(sums);
+    sync.finish();
+    // On the host, behind all that the device had to do: where a peer has failed meanwhile this
+    // throws, and no update is made of what an aborted sum left.
+    own_sums = sums.to(torch::kCPU, torch::kFloat64);
+    host_sums = own_sums.clone();
+    communicator.sum(host_sums);
   }
 
-  const torch::Tensor host_sums = sums.to(torch::kCPU, torch::kFloat64);
   for (std::size_t i = 0; i < terms.size(); ++i) {
     const double mean = totals[i] == 0 ? 0.0
                                        : host_sums[static_cast<std::int64_t>(i)].item<double>() /
@@ -93,23 +137,22 @@ StepResult accumulate_gradients(Objective& objective, AdamW& optimizer, Communic
     result.loss += terms[i].weight * mean;
   }
   result.gradient_norm = optimizer.gradient_norm();
-  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
-    std::string places;
-    if (!rows.empty())
-      places = " (rows from " + rows.front().place + " to " + rows.back().place + ")";
-    throw NonFiniteError("rank " + std::to_string(communicator.rank()) + " of " +
-                         std::to_string(communicator.size()) + " stopped: non-finite " +
-                         (std::isfinite(result.loss) ? "gradient" : "loss") + " at step " +
-                         std::to_string(step + 1) + places);
-  }
+  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
+    throw_non_finite(communicator, own_sums, rows, result, step);
   return result;
 }
 
 StepResult train_step(Objective& objective, AdamW& optimizer, Communicator& communicator,
                       const std::vector<Example>& rows, std::int64_t step, double learning_rate,
                       const StepSettings& settings) {
-  StepResult result =
-      accumulate_gradients(objective, optimizer, communicator, rows, step, settings);
+  GradientSync sync(communicator, optimizer.gradients(), optimizer.gradient_segments(), kOneBucket);
+  return train_step(objective, optimizer, sync, rows, step, learning_rate, settings);
+}
+
+StepResult train_step(Objective& objective, AdamW& optimizer, GradientSync& sync,
+                      const std::vector<Example>& rows, std::int64_t step, double learning_rate,
+                      const StepSettings& settings) {
+  StepResult result = accumulate_gradients(objective, optimizer, sync, rows, step, settings);
   result.learning_rate = learning_rate;
   if (result.rows == 0) return result;  // every row was skipped: no update, not even by momentum
   RECORD_USER_SCOPE("clara::optimizer");

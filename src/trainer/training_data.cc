@@ -50,20 +50,15 @@ std::optional<Example> RecordTrainingData::row(std::int64_t epoch, std::int64_t 
   } catch (const DataError& error) {
     if (!skip_bad_records_) throw;
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!skipped_rows_.insert(index).second) return std::nullopt;
-    if (skipped_messages_.size() < kKeptMessages) skipped_messages_.emplace_back(error.what());
+    const bool is_kept = skipped_rows_.size() < kKeptMessages;
+    skipped_rows_.try_emplace(index, is_kept ? error.what() : "");
     return std::nullopt;
   }
 }
 
-std::int64_t RecordTrainingData::num_skipped() const {
+std::map<std::int64_t, std::string> RecordTrainingData::skipped_rows() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  return static_cast<std::int64_t>(skipped_rows_.size());
-}
-
-std::vector<std::string> RecordTrainingData::skipped_messages() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return skipped_messages_;
+  return skipped_rows_;
 }
 
 }  // namespace clara

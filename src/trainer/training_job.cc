@@ -2,6 +2,7 @@
 #include "clara/trainer/training_job.h"
 
 #include <algorithm>
+#include <map>
 #include <sstream>
 
 #include "trainer/input_fingerprint.h"
@@ -18,6 +19,7 @@
 #include "clara/common/folder_lock.h"
 #include "clara/common/seeds.h"
 #include "clara/common/version.h"
+#include "clara/common/weights_digest.h"
 #include "clara/config/load_config.h"
 #include "clara/latents/document_latents.h"
 #include "clara/objectives/compression_objective.h"
@@ -273,8 +275,8 @@ void initialise_from(const RunConfig& config, const Tokenizer& tokenizer, ClaraM
 }
 
 std::unique_ptr<ClaraModel> make_model(const RunConfig& config, const Tokenizer& tokenizer,
-                                       TrainObserver& observer) {
-  const torch::Device device = resolve_device(config.model.device);
+                                       std::int64_t local_rank, TrainObserver& observer) {
+  const torch::Device device = resolve_device(config.model.device, local_rank);
   auto model = std::make_unique<ClaraModel>(
       load_base_llm(config.model.base, resolve_dtype(config.model.dtype, device), device),
       lora_settings(config.model.lora), config.num_memory_tokens(), config.model.memory_init,
@@ -290,7 +292,7 @@ std::int64_t physical_memory_bytes() {
 }
 
 std::unique_ptr<LatentStore> make_store(const RunConfig& config, const ClaraModel& model,
-                                        std::int64_t rows_per_epoch) {
+                                        std::int64_t rows_per_epoch, std::int64_t rank) {
   std::string kind = config.objective.latent_cache;
   if (kind == "off") return nullptr;
   if (kind == "auto") {
@@ -309,7 +311,7 @@ std::unique_ptr<LatentStore> make_store(const RunConfig& config, const ClaraMode
   return std::make_unique<DiskLatentStore>(
       folder, compressor_fingerprint(model),
       std::vector<std::int64_t>{model.num_memory(), model.base().config().hidden_size},
-      model.base().dtype(), 0);
+      model.base().dtype(), rank);
 }
 
 /// The objective of a stage with what it refers to.
@@ -385,12 +387,12 @@ void probe_run_folder(const fs::path& folder) {
 }
 
 /// Two processes in one run folder would mix their checkpoints.
-FolderLock lock_run_folder(const fs::path& folder) {
+void lock_run_folder(const fs::path& folder, std::optional<FolderLock>& lock) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) refuse_run_folder(folder.string(), error.message());
   try {
-    return FolderLock(folder);
+    lock.emplace(folder);
   } catch (const Error& failure) {
     throw CheckpointError(std::string(failure.what()) +
                           "; wait for that run to end, or choose another --output");
@@ -415,21 +417,107 @@ void export_final_tokenizer(const RunConfig& config, const JobInputs& inputs) {
   }
 }
 
-void report_skipped(const RecordTrainingData& data, const std::vector<std::string>& validation,
-                    TrainObserver& observer) {
-  const auto total = data.num_skipped() + static_cast<std::int64_t>(validation.size());
+void report_skipped(const std::map<std::int64_t, std::string>& rows,
+                    const std::vector<std::string>& validation, TrainObserver& observer) {
+  const std::size_t total = rows.size() + validation.size();
   if (total == 0) return;
   observer.on_message(std::to_string(total) + " bad rows were skipped (data.on_bad_record: skip):");
-  for (const std::string& message : data.skipped_messages()) observer.on_message("  " + message);
+  for (const auto& [row, message] : rows) {
+    if (!message.empty()) observer.on_message("  " + message);
+  }
   for (const std::string& message : validation) observer.on_message("  " + message);
 }
 
-}  // namespace
+/// Bad rows that any rank met; each counts once. A collective.
+std::map<std::int64_t, std::string> skipped_rows_of_all(const RecordTrainingData& data,
+                                                        Communicator& communicator) {
+  std::string own;
+  for (const auto& [row, message] : data.skipped_rows())
+    own += std::to_string(row) + " " + message + '\0';
+  std::map<std::int64_t, std::string> all;
+  for (const std::string& rank : communicator.gather(own)) {
+    for (std::size_t begin = 0; begin < rank.size();) {
+      const std::size_t blank = rank.find(' ', begin), end = rank.find('\0', begin);
+      std::string& message = all[std::stoll(rank.substr(begin, blank - begin))];
+      if (message.empty()) message = rank.substr(blank + 1, end - blank - 1);
+      begin = end + 1;
+    }
+  }
+  return all;
+}
 
-TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& options,
-                                 TrainObserver& observer) {
+/// The checkpoint that rank 0 chooses. A collective; where rank 0 refuses, it announces that.
+std::optional<fs::path> choose_checkpoint_together(const RunConfig& config,
+                                                   const std::string& resume,
+                                                   Communicator& communicator,
+                                                   TrainObserver& observer) {
+  std::string chosen;
+  if (communicator.rank() == 0) {
+    if (const auto checkpoint = choose_checkpoint(config, resume, observer))
+      chosen = checkpoint->string();
+  }
+  chosen = communicator.gather(chosen)[0];
+  if (chosen.empty()) return std::nullopt;
+  if (!fs::exists(chosen)) {
+    throw CheckpointError(chosen +
+                          ": not found here, but rank 0 goes on from it; every node needs "
+                          "the run folder (output.folder) on a shared file system");
+  }
+  return chosen;
+}
+
+/// What every rank must have alike; each line begins with its name.
+void check_same_on_all_ranks(const std::string& lines, Communicator& communicator) {
+  const std::vector<std::string> all = communicator.gather(lines);
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    std::istringstream first(all[0]), other(all[rank]);
+    std::string expected, found;
+    while (std::getline(first, expected) && std::getline(other, found) && expected == found) {
+    }
+    throw DataError("the ranks must work on the same: expected \"" + expected +
+                    "\" as on rank 0, found \"" + found + "\" on rank " + std::to_string(rank));
+  }
+}
+
+/// One line of each data file: the rows must be the same everywhere.
+std::string data_fingerprint_lines(const std::map<std::string, std::string>& fingerprints) {
+  std::string lines;
+  for (const auto& [name, fingerprint] : fingerprints) {
+    if (name.starts_with("file of data.")) lines += "\n" + name + ": " + fingerprint;
+  }
+  return lines;
+}
+
+/// The base must be the same everywhere. One rank of a node reads large files whole, once; the
+/// others find its result.
+void check_same_base(const std::string& base, Communicator& communicator) {
+  if (communicator.size() == 1) return;
+  WeightsDigest digest;
+  if (communicator.local_rank() == 0) digest = digest_weights(base, user_cache_folder());
+  communicator.barrier();
+  if (communicator.local_rank() != 0) digest = digest_weights(base, user_cache_folder());
+  check_same_on_all_ranks("files of " + base + ": " + digest.layout, communicator);
+  const std::vector<std::string> contents = communicator.gather(digest.content);
+  std::size_t first = 0;  // a node without a cache has no content hash of large files
+  while (first < contents.size() && contents[first].empty()) ++first;
+  for (std::size_t rank = first + 1; rank < contents.size(); ++rank) {
+    if (contents[rank].empty() || contents[rank] == contents[first]) continue;
+    throw DataError(base + ": the weights of rank " + std::to_string(rank) + " (content " +
+                    contents[rank] + ") are not those of rank " + std::to_string(first) + " (" +
+                    contents[first] + "); copy the model anew to the nodes");
+  }
+}
+
+/// Everything but the communicator's own end.
+TrainLoopResult train_stage(const RunConfig& config, const JobOptions& options,
+                            Communicator& communicator, TrainObserver& observer) {
   set_threads(config.trainer.num_threads);
-  const std::optional<fs::path> resume = choose_checkpoint(config, options.resume, observer);
+  const bool is_first = communicator.rank() == 0;
+  const std::string config_yaml = print_run_config(config);
+  check_same_on_all_ranks(std::string("clara ") + kVersion + "\n" + config_yaml, communicator);
+  const std::optional<fs::path> resume =
+      choose_checkpoint_together(config, options.resume, communicator, observer);
   const JobInputs inputs = open_inputs(config);
   check_initial_adapters(config);
   if (resume) {
@@ -439,41 +527,80 @@ TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& opti
       observer.on_message(message);
     }
   }
-  probe_run_folder(config.output.folder);
-  const std::unique_ptr<ClaraModel> model = make_model(config, *inputs.text.tokenizer, observer);
+  check_same_base(config.model.base, communicator);
+  if (is_first) probe_run_folder(config.output.folder);
+  const std::unique_ptr<ClaraModel> model =
+      make_model(config, *inputs.text.tokenizer, communicator.local_rank(), observer);
+  check_same_on_all_ranks("training rows: " + std::to_string(inputs.data->rows_per_epoch()) +
+                              "\nvalidation rows: " + std::to_string(inputs.validation.size()) +
+                              "\ndtype: " + std::string(c10::toString(model->base().dtype())) +
+                              data_fingerprint_lines(inputs.fingerprints),
+                          communicator);
   std::unique_ptr<LatentStore> store =
       uses_frozen_documents(config.stage)
-          ? make_store(config, *model, inputs.data->rows_per_epoch())
+          ? make_store(config, *model, inputs.data->rows_per_epoch(), communicator.rank())
           : nullptr;
   const StageObjective stage = make_objective(config, *model, inputs, std::move(store));
-  const FolderLock lock = lock_run_folder(config.output.folder);
-  write_run_config(config);
-  SingleProcessCommunicator communicator;
-  const TrainLoopInputs loop{*model,
-                             *stage.objective,
-                             *inputs.data,
-                             inputs.validation,
-                             communicator,
-                             describe_model(config, inputs),
-                             config.trainer,
-                             config.output,
-                             config.logging,
-                             print_run_config(config),
-                             resume,
-                             options.should_stop,
-                             options.profile_steps,
-                             inputs.fingerprints};
+  std::optional<FolderLock> lock;
+  if (is_first) {
+    lock_run_folder(config.output.folder, lock);
+    write_run_config(config);
+  }
+  TrainLoopInputs loop{*model,
+                       *stage.objective,
+                       *inputs.data,
+                       inputs.validation,
+                       communicator,
+                       describe_model(config, inputs),
+                       config.trainer,
+                       config.output,
+                       config.logging,
+                       config_yaml,
+                       resume,
+                       options.should_stop,
+                       options.profile_steps,
+                       inputs.fingerprints};
+  loop.bucket_bytes = static_cast<std::int64_t>(config.parallel.bucket_megabytes * 1048576);
+  if (stage.documents != nullptr) {
+    loop.prepare_rows = [&](const std::vector<Example>& rows) {
+      std::vector<const TokenIds*> documents;
+      for (const Example& row : rows) {
+        for (const TokenIds& document : row.documents) documents.push_back(&document);
+      }
+      stage.documents->share(documents, communicator);
+    };
+  }
   if (resume) observer.on_message("resuming from " + resume->string());
   TrainLoopResult result;
   try {
     result = train_loop(loop, observer);
   } catch (const Error&) {
-    report_skipped(*inputs.data, inputs.skipped_validation, observer);
+    report_skipped(inputs.data->skipped_rows(), inputs.skipped_validation, observer);
     throw;
   }
-  if (!result.stopped) export_final_tokenizer(config, inputs);
-  report_skipped(*inputs.data, inputs.skipped_validation, observer);
+  if (!result.stopped && is_first) export_final_tokenizer(config, inputs);
+  report_skipped(skipped_rows_of_all(*inputs.data, communicator), inputs.skipped_validation,
+                 observer);
+  communicator.leave();
   return result;
+}
+
+}  // namespace
+
+TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& options,
+                                 TrainObserver& observer) {
+  SingleProcessCommunicator alone;
+  Communicator& communicator = options.communicator != nullptr ? *options.communicator : alone;
+  try {
+    return train_stage(config, options, communicator, observer);
+  } catch (const DistributedError&) {
+    throw;  // the group knows
+  } catch (const NonFiniteError&) {
+    throw;  // every rank throws it
+  } catch (const std::exception& error) {
+    communicator.announce_failure(error.what());
+    throw;
+  }
 }
 
 DryRunReport dry_run(const RunConfig& config, TrainObserver& observer) {
@@ -517,7 +644,7 @@ DryRunReport dry_run(const RunConfig& config, TrainObserver& observer) {
   if (report.num_bad_rows == report.num_rows)
     throw DataError("every one of the " + std::to_string(report.num_rows) +
                     " training rows is bad; the first: " + first_bad_row);
-  const std::unique_ptr<ClaraModel> model = make_model(config, *inputs.text.tokenizer, observer);
+  const std::unique_ptr<ClaraModel> model = make_model(config, *inputs.text.tokenizer, 0, observer);
   const StageObjective stage = make_objective(config, *model, inputs, nullptr);
   const torch::NoGradGuard no_grad;
   const MicroBatch batch{&longest};

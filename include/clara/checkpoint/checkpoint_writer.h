@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <future>
 #include <optional>
@@ -38,7 +39,7 @@ class CheckpointWriter {
   /// Waits for the save under way.
   void wait();
 
-  /// The first failure since the last call, of the saves that have ended; does not wait.
+  /// The oldest failure that was not taken yet, of the saves that have ended; does not wait.
   std::optional<SaveFailure> take_failure();
 
  private:
@@ -46,7 +47,7 @@ class CheckpointWriter {
 
   std::filesystem::path folder_;
   std::int32_t keep_last_;
-  std::optional<SaveFailure> failure_;
+  std::deque<SaveFailure> failures_;
   std::future<std::optional<SaveFailure>> pending_;  // the last member: its destructor waits
 };
 

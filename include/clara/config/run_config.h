@@ -124,6 +124,12 @@ struct LoggingConfig {
   bool tensorboard = true;
 };
 
+struct ParallelConfig {
+  /// a rank that gives no sign of life, or does not come to a collective, for so long has failed
+  double timeout_seconds = 300;
+  double bucket_megabytes = 16;  ///< gradients are summed over the ranks in pieces of this size
+};
+
 /// The sum of all sections.
 struct RunConfig {
   Stage stage = Stage::kScp;
@@ -133,6 +139,7 @@ struct RunConfig {
   TrainerConfig trainer;
   OutputConfig output;
   LoggingConfig logging;
+  ParallelConfig parallel;
 
   /// M.
   std::int32_t num_memory_tokens() const { return model.doc_max_tokens / model.compression_rate; }

@@ -11,6 +11,7 @@
 #include "clara/data/row_source.h"
 #include "clara/eval/eval_settings.h"
 #include "clara/eval/report.h"
+#include "clara/parallel/communicator.h"
 
 namespace clara {
 
@@ -27,6 +28,8 @@ struct BenchmarkRun {
   EvalOrigin origin;  ///< base, data, checkpoint; the run fills in dtype, device, stage, step
   std::filesystem::path output;  ///< folder; made if missing
   bool overwrite = false;        ///< replace results of other settings
+  /// The ranks that share the rows; null: this process alone. Rank 0 writes.
+  Communicator* communicator = nullptr;
 };
 
 /// Checks, before a model is opened: the folder can be made and written; it holds no results of
@@ -39,6 +42,9 @@ void check_output_folder(const std::filesystem::path& output, const EvalResult& 
 void check_records(const RowSource& rows);
 
 /// Answers all rows and writes predictions.jsonl, scores.json and report.md into the output folder.
+/// Several ranks answer groups of consecutive rows in turn; what rank 0 writes and returns is, but
+/// for rounding, what one process would. An error on one rank ends the others with a
+/// DistributedError that holds its message.
 /// Predictions are written as they come, to predictions.partial.jsonl, which takes its final name
 /// when the last row is answered: earlier results stay whole until then. `progress` (optional) is
 /// called after each group of rows.

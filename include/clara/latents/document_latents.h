@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include <torch/types.h>
@@ -11,6 +12,7 @@
 #include "clara/data/example.h"
 #include "clara/latents/latent_store.h"
 #include "clara/model/clara_model.h"
+#include "clara/parallel/communicator.h"
 
 namespace clara {
 
@@ -39,6 +41,12 @@ class DocumentLatents {
   /// distinct document that is not stored is encoded once.
   torch::Tensor fetch(const std::vector<const TokenIds*>& documents);
 
+  /// Gets what `documents`, this rank's, lack from the other ranks: each distinct document of all
+  /// ranks belongs to one of them, which finds it in its store or encodes and stores it, so that
+  /// the stores are shards of one. What comes from others is kept until the next call. A
+  /// collective; nothing happens without a store.
+  void share(const std::vector<const TokenIds*>& documents, Communicator& communicator);
+
   /// Documents encoded, and documents found, so far.
   std::int64_t num_encoded() const { return num_encoded_; }
   std::int64_t num_found() const { return num_found_; }
@@ -49,6 +57,7 @@ class DocumentLatents {
   const ClaraModel& model_;
   std::unique_ptr<LatentStore> store_;
   std::int64_t max_tokens_per_batch_;
+  std::unordered_map<Hash128, torch::Tensor> from_others_;  // [M, D] on the CPU
   std::int64_t num_encoded_ = 0;
   std::int64_t num_found_ = 0;
 };

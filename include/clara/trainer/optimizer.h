@@ -10,6 +10,7 @@
 
 #include "clara/config/run_config.h"
 #include "clara/objectives/objective.h"
+#include "clara/parallel/gradient_sync.h"
 
 namespace clara {
 
@@ -24,6 +25,8 @@ class AdamW {
   /// All gradients, [P] float32: what ranks sum.
   torch::Tensor& gradients() { return gradients_; }
   void zero_gradients() { gradients_.zero_(); }
+  /// Every parameter's part of them, in the order in which a backward pass usually finishes them.
+  std::vector<GradientSegment> gradient_segments() const;
   /// Global norm of the gradients.
   double gradient_norm() const;
   /// Scales the gradients so that a global norm of `norm` becomes at most the configured one.
@@ -42,6 +45,7 @@ class AdamW {
  private:
   struct Segment {
     std::string name;
+    torch::Tensor parameter;
     std::int64_t begin, size;
     std::vector<std::int64_t> shape;
     double learning_rate_ratio;

@@ -47,13 +47,16 @@ struct TrainLoopInputs {
   LoggingConfig logging;
   std::string config_yaml;                      ///< the resolved config, kept in checkpoints
   std::optional<std::filesystem::path> resume;  ///< a checkpoint of this run to go on from
-  /// Asked after every step: true saves and ends the loop (a signal handler of the program sets
-  /// it).
+  /// Asked after every step: true on any rank saves and ends the loop on all (a signal handler of
+  /// the program sets it).
   std::function<bool()> should_stop;
   /// Steps to profile into <output.folder>/profile; 0: none.
   std::int64_t profile_steps = 0;
   /// Identity of the files that the run reads, kept in checkpoints (RunProgress::inputs).
   std::map<std::string, std::string> input_fingerprints = {};
+  std::int64_t bucket_bytes = std::int64_t{16} << 20;  ///< gradients are summed in such pieces
+  /// Called by every rank with its rows of a step, before the step: may use collectives.
+  std::function<void(const std::vector<Example>&)> prepare_rows = {};
 };
 
 struct TrainLoopResult {

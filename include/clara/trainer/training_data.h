@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -71,10 +71,9 @@ class RecordTrainingData final : public TrainingData {
 
   const RowSource& source() const { return rows_; }
   const ExampleBuilder& builder() const { return builder_; }
-  /// Messages of the rows that were skipped (at most 100 kept), and how many there were.
-  std::vector<std::string> skipped_messages() const;
-  /// Each bad row counts once, however many epochs meet it.
-  std::int64_t num_skipped() const;
+  /// The rows that were skipped with their messages (of the first 100; the others' are empty). Each
+  /// bad row is there once, however many epochs met it.
+  std::map<std::int64_t, std::string> skipped_rows() const;
 
  private:
   const EpochOrder& order_of(std::int64_t epoch);
@@ -87,8 +86,7 @@ class RecordTrainingData final : public TrainingData {
   std::int64_t order_epoch_ = -1;
   std::unique_ptr<EpochOrder> order_;
   mutable std::mutex mutex_;
-  std::vector<std::string> skipped_messages_;
-  std::set<std::int64_t> skipped_rows_;
+  std::map<std::int64_t, std::string> skipped_rows_;
 };
 
 }  // namespace clara

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "clara/config/run_config.h"
+#include "clara/parallel/communicator.h"
 #include "clara/trainer/train_loop.h"
 
 namespace clara {
@@ -22,6 +23,9 @@ struct JobOptions {
   /// Go on from a checkpoint although settings or files have changed in ways that change the
   /// result.
   bool allow_changes = false;
+  /// The ranks that train together; null: this process alone. Rank 0 writes the run folder, and its
+  /// choice of a checkpoint counts.
+  Communicator* communicator = nullptr;
 };
 
 /// What a dry run found.
@@ -42,8 +46,9 @@ struct DryRunReport {
   double loss = 0;  ///< of the longest row, before any update
 };
 
-/// Trains. Throws ConfigError, DataError, CheckpointError, NonFiniteError; nothing is written
-/// before all inputs are checked.
+/// Trains. Throws ConfigError, DataError, CheckpointError, NonFiniteError, DistributedError;
+/// nothing is written before all inputs are checked. An error on one rank ends the others with a
+/// DistributedError that holds its message.
 TrainLoopResult run_training_job(const RunConfig& config, const JobOptions& options,
                                  TrainObserver& observer);
 

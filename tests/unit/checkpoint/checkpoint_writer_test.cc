@@ -115,5 +115,17 @@ TEST_F(Writer, AFailureOutlivesTheNextSave) {
   EXPECT_EQ(failure->step, 1);
 }
 
+TEST_F(Writer, NoFailureHidesAnother) {
+  std::ofstream(folder / "checkpoints") << "x";
+  for (const std::int64_t step : {1, 2}) save(step);
+  writer.wait();
+  for (const std::int64_t step : {1, 2}) {
+    const auto failure = writer.take_failure();
+    ASSERT_TRUE(failure.has_value());
+    EXPECT_EQ(failure->step, step);
+  }
+  EXPECT_FALSE(writer.take_failure().has_value());
+}
+
 }  // namespace
 }  // namespace clara::testing

@@ -72,7 +72,7 @@ TEST(ConfigErrors, AKeyNearNothingGetsTheKeysOfItsSection) {
             "--set logging.zzzzzz: unknown key (keys of logging: every_steps, tensorboard)");
   EXPECT_EQ(error_of_set("scp", {"qqqqqq.zzzzzz=4"}),
             "--set qqqqqq.zzzzzz: unknown key (keys of the top level: stage, model, data, "
-            "objective, trainer, output, logging)");
+            "objective, trainer, output, logging, parallel)");
   EXPECT_EQ(error_of_set("scp", {"data.train.0.zzzzzzzz=4"}),
             "--set data.train.0.zzzzzzzz: unknown key (keys of data.train.0: path, weight, "
             "max_rows)");
@@ -352,7 +352,7 @@ TEST(ConfigErrors, AFileIsOneMappingOfSections) {
   EXPECT_EQ(error_of("# nothing\n"), error_of(""));
   EXPECT_EQ(error_of("- a\n- b\n"),
             "run.yaml:1: expected a mapping with keys stage, model, data, objective, trainer, "
-            "output, logging, found a list of 2");
+            "output, logging, parallel, found a list of 2");
   EXPECT_EQ(error_of("a: 1\n---\nb: 2\n"),
             "run.yaml: expected one YAML document, found 2 (separated by ---)");
   EXPECT_EQ(error_of(minimal_config("scp") + "? [a, b]\n: 1\n"),

@@ -82,6 +82,8 @@ const std::map<std::string, std::string>& other_values() {
       {"output.keep_best", "{metric: validation/loss}"},
       {"output.keep_best.metric", "validation/loss"},
       {"output.keep_best.mode", "min"},
+      {"parallel.timeout_seconds", "60"},
+      {"parallel.bucket_megabytes", "1"},
       {"logging.every_steps", "10"},
       {"logging.tensorboard", "false"},
   };
@@ -173,7 +175,7 @@ TEST(ConfigTable, EveryMemberOfTheStructsIsReachable) {
   const RunConfig changed = all_changed(Stage::kJoint);
   const RunConfig tuned = all_changed(Stage::kTune);
   const RunConfig fresh = default_run_config(Stage::kJoint);
-  const auto& [stage, model, data, objective, trainer, output, logging] = changed;
+  const auto& [stage, model, data, objective, trainer, output, logging, parallel] = changed;
   EXPECT_EQ(stage, Stage::kJoint);
   {
     const auto& [base, init_from, adapters, compression_rate, doc_max_tokens, lora, memory_init,
@@ -271,6 +273,11 @@ TEST(ConfigTable, EveryMemberOfTheStructsIsReachable) {
     const auto& [every_steps, tensorboard] = logging;
     EXPECT_NE(every_steps, fresh.logging.every_steps);
     EXPECT_NE(tensorboard, fresh.logging.tensorboard);
+  }
+  {
+    const auto& [timeout_seconds, bucket_megabytes] = parallel;
+    EXPECT_NE(timeout_seconds, fresh.parallel.timeout_seconds);
+    EXPECT_NE(bucket_megabytes, fresh.parallel.bucket_megabytes);
   }
 }
 

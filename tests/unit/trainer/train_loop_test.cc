@@ -2,11 +2,13 @@
 // once an epoch, and an error leaves the last finished step behind.
 #include "clara/trainer/train_loop.h"
 
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <limits>
 #include <mutex>
+#include <thread>
 
 #include "tests/support/tensor_compare.h"
 #include "tests/support/tiny_model.h"
@@ -25,6 +27,7 @@
 namespace clara::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::Each;
 using ::testing::ElementsAre;
@@ -85,10 +88,13 @@ class SpoiltObjective final : public Objective {
   }
   std::map<std::string, double> validate(const std::vector<Example>& examples,
                                          std::int64_t max_tokens) override {
+    if (++num_validations == bad_validation) throw DistributedError("rank 1 of 2 died");
     return inner_.validate(examples, max_tokens);
   }
 
   std::vector<std::int64_t> rows_seen;
+  std::int64_t num_validations = 0;
+  std::int64_t bad_validation = -1;
 
  private:
   static CompressionSettings settings(double dropout) {
@@ -577,6 +583,38 @@ TEST(TrainLoop, WhereItMayContinueAFailedSaveIsToldAndTriedAgain) {
   EXPECT_EQ(metric_rows(run.folder).size(), 6U);
 }
 
+TEST(TrainLoop, WhereItMayContinueAnEarlierFailedSaveDoesNotSpoilTheLastOne) {
+  const TemporaryFolder folder;
+  for (const std::string on_error : {"continue", "stop"}) {
+    TinyRun run(folder / on_error);
+    run.output.save_every_steps = 1;
+    run.output.on_save_error = on_error;
+    BlockedCheckpoints blocked(run.folder);
+    // The save of step 1 fails; when the run is stopped, after step 2, the loop may still have to
+    // be told (it looks once, just after that save began).
+    std::int64_t asked = 0;
+    run.should_stop = [&] {
+      if (++asked == 1) {
+        blocked.block();
+        return false;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      blocked.release();
+      return true;
+    };
+    if (on_error == "stop") {
+      EXPECT_THROW(run.train(), CheckpointError);
+      continue;
+    }
+    const TrainLoopResult result = run.train();
+    EXPECT_TRUE(result.stopped);
+    EXPECT_EQ(result.step, 2);
+    EXPECT_THAT(run.watcher.messages,
+                Contains(AllOf(HasSubstr("step_000001"), HasSubstr("training goes on"))));
+    EXPECT_FALSE(find_checkpoint_damage(run.checkpoint(2)).has_value());
+  }
+}
+
 TEST(TrainLoop, ARunWhoseLastSaveFailsDoesNotEndAsIfItHadBeenKept) {
   const TemporaryFolder folder;
   for (const std::string on_error : {"stop", "continue"}) {
@@ -625,6 +663,23 @@ TEST(TrainLoop, FinalHoldsTheTrainedModel) {
   expect_same_weights(*loaded, *run.model);
   EXPECT_THAT(list_checkpoints(run.folder / "checkpoints"), ElementsAre(run.checkpoint(6)))
       << "the end is always saved";
+}
+
+TEST(TrainLoop, AFailureInAValidationLeavesTheStepAndTheValidationIsMadeUpFor) {
+  const TemporaryFolder folder;
+  TinyRun whole(folder / "whole"), run(folder / "run"), resumed(folder / "run");
+  for (TinyRun* each : {&whole, &run, &resumed}) {
+    each->validation = scp_rows(2);
+    each->trainer.validate_every_steps = 2;
+  }
+  whole.train();
+  run.objective.bad_validation = 2;  // the first one is at step 0
+  EXPECT_THROW(run.train(), DistributedError);
+  EXPECT_THAT(list_checkpoints(run.folder / "checkpoints"), ElementsAre(run.checkpoint(2)));
+  resumed.resume = run.checkpoint(2);
+  resumed.train();
+  EXPECT_EQ(resumed.watcher.validations, (std::vector<std::int64_t>{2, 4, 6}));
+  expect_same_weights(*resumed.model, *whole.model);
 }
 
 TEST(TrainLoop, ANonFiniteLossStopsTheRunAndLeavesTheLastFinishedStep) {

@@ -1,0 +1,51 @@
+// Joining and ending.
+#include "tools/rank_process.h"
+
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+#include "tools/exit_codes.h"
+#include <c10/util/Logging.h>
+#include <unistd.h>
+
+#include "clara/parallel/process_group_communicator.h"
+
+namespace clara::tools {
+namespace {
+
+[[noreturn]] void end_now(int code) {
+  std::cout.flush();
+  std::cerr.flush();
+  ::_exit(code);
+}
+
+/// Whether rank 0 cannot tell this itself.
+bool is_end_of_rank_0(const std::string& text) {
+  if (text.find("rank 0 of ") == std::string::npos) return false;
+  return text.find(" died") != std::string::npos || text.find(" hangs") != std::string::npos;
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> join_as_rank(const LaunchEnv& env, double timeout_seconds,
+                                           bool with_cuda) {
+  // c10d logs every broken connection with a stack; the errors of the group say it once.
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = 3;
+  GroupSettings group;
+  group.timeout_seconds = timeout_seconds;
+  group.with_cuda = with_cuda;
+  group.on_stuck = [](const std::string& cause) {
+    print_error(cause);
+    end_now(kExitDistributed);
+  };
+  return join_group(env, group);
+}
+
+void end_rank(const LaunchEnv& env, const std::exception& error) {
+  const std::string text = error_text(error);
+  if (env.rank == 0 || (env.rank == 1 && is_end_of_rank_0(text))) print_error(text);
+  end_now(exit_code_of(error));
+}
+
+}  // namespace clara::tools

@@ -1,0 +1,20 @@
+// What a program does as one rank of a group: joining it, and ending with one message for all.
+#pragma once
+
+#include <exception>
+#include <memory>
+
+#include "clara/parallel/communicator.h"
+#include "clara/parallel/launch_env.h"
+
+namespace clara::tools {
+
+/// join_group with this program's end for a rank that is stuck.
+std::unique_ptr<Communicator> join_as_rank(const LaunchEnv& env, double timeout_seconds,
+                                           bool with_cuda);
+
+/// Ends this rank at once: threads may still wait for dead peers. Rank 0 speaks for all; where it
+/// died, rank 1 does.
+[[noreturn]] void end_rank(const LaunchEnv& env, const std::exception& error);
+
+}  // namespace clara::tools
