@@ -132,8 +132,8 @@ class RowStream::Reader {
   // What the scanner holds of a row that is not whole is left out.
   void end_early(const CutOffError& error) {
     at_end_ = true;
-    if (!keeps_complete_) throw;
     cut_off_ = error.what();
+    if (!keeps_complete_) throw error;
   }
 
   std::string path_;

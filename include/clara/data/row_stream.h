@@ -40,7 +40,7 @@ class RowStream {
   /// Bytes of the file, and those read so far (of .gz: packed).
   std::uint64_t num_bytes() const;
   std::uint64_t num_bytes_read() const;
-  /// Why the file ended too early, where `keeps_complete` let it.
+  /// Why the file ended too early, once it did.
   const std::optional<std::string>& cut_off() const;
 
  private:
