@@ -195,7 +195,9 @@ std::string JsonValue::id() const {
   if (std::uint64_t number = 0; value.get(number) == simdjson::SUCCESS) {
     return std::to_string(number);
   }
-  return std::string(text(kExpected));
+  const std::string_view name = text(kExpected);
+  if (strip_whitespace(name).empty()) fail(kExpected);
+  return std::string(name);
 }
 
 void JsonValue::fail(std::string_view expected) const {

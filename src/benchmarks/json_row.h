@@ -44,7 +44,7 @@ class JsonValue {
   std::vector<JsonValue> items(std::string_view expected = "a list") const;
   std::int64_t whole_number(std::string_view expected = "a whole number") const;
   bool truth(std::string_view expected = "true or false") const;
-  /// A string, or a whole number of up to 64 bits, signed or not, as its digits.
+  /// A string that is not blank, or a whole number of up to 64 bits, signed or not, as its digits.
   std::string id() const;
 
   /// Throws DataError that names this value's place in its row.
