@@ -3,6 +3,7 @@
 #include "clara/benchmarks/benchmark_record.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <string_view>
 #include <utility>
@@ -19,11 +20,24 @@ struct Document {
   bool is_relevant = false;
 };
 
+// Whether one of eight bytes may need an escape (a control character, a quote, a backslash).
+bool may_need_escape(const char* bytes) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  constexpr std::uint64_t kHighBits = 0x8080808080808080;
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes, sizeof word);
+  const auto zeros = [](std::uint64_t x) { return (x - kOnes) & ~x & kHighBits; };
+  const std::uint64_t controls = (word - kOnes * 0x20) & ~word & kHighBits;
+  return (controls | zeros(word ^ (kOnes * '"')) | zeros(word ^ (kOnes * '\\'))) != 0;
+}
+
 void append_json(std::string& json, std::string_view text) {
   constexpr std::string_view kDigits = "0123456789abcdef";
+  constexpr std::size_t kWordBytes = 8;
   json += '"';
   std::size_t begin = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
+    while (i + kWordBytes < text.size() && !may_need_escape(text.data() + i)) i += kWordBytes;
     const auto byte = static_cast<unsigned char>(text[i]);
     if (byte >= 0x20 && byte != '"' && byte != '\\') continue;
     json.append(text, begin, i - begin);
