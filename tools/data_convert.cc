@@ -28,6 +28,7 @@ struct ConvertArguments {
   std::string document_format = "title_newline";
   std::string on_bad_record = "stop";
   std::string unanswerable = "drop";
+  std::string aliases;
   std::string tokenizer;
   std::int32_t doc_max_tokens = 0;
   std::int32_t overlap = ChunkSettings{}.overlap_tokens;
@@ -45,6 +46,7 @@ ConvertSettings settings_of(const ConvertArguments& arguments) {
   settings.skips_bad_rows = arguments.on_bad_record == "skip";
   settings.keeps_unanswerable = arguments.unanswerable == "keep";
   settings.keeps_complete = arguments.keep_complete;
+  if (!arguments.aliases.empty()) settings.aliases = read_answer_aliases(arguments.aliases);
   BenchmarkRecordSettings& record = settings.record;
   record.kind = parse_record_kind(arguments.record);
   record.document_format = parse_document_format(arguments.document_format);
@@ -140,6 +142,8 @@ std::function<int()> add_convert_command(CLI::App& app) {
       ->add_option("--overlap", arguments->overlap,
                    "tokens of one chunk that the next repeats, at most")
       ->capture_default_str();
+  command->add_option("--aliases", arguments->aliases,
+                      "2Wiki's id_aliases.json: more names of the answers");
   command->add_option("--max-rows", arguments->max_rows, "rows read of all files; 0 = all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "benchmarks/json_row.h"
+#include "benchmarks/row_parts.h"
 
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
@@ -107,7 +108,8 @@ class Converter {
     ++file.num_read;
     ++report_.num_read;
     if (!record) return true;
-    if (const auto* question = std::get_if<BenchmarkQuestion>(&*record)) {
+    if (auto* question = std::get_if<BenchmarkQuestion>(&*record)) {
+      add_aliases(*question);
       convert_question(*question, file);
     } else {
       write_pretraining(std::get<ScpRecord>(*record), file);
@@ -120,6 +122,14 @@ class Converter {
     ++report_.num_bad_rows;
     ++report_.dropped["bad row"];
     if (report_.bad_rows.size() < kMaxMessages) report_.bad_rows.emplace_back(error.what());
+  }
+
+  void add_aliases(BenchmarkQuestion& question) {
+    const auto found = settings_.aliases.find(question.answer_id);
+    if (found == settings_.aliases.end() || question.answers.empty()) return;
+    const std::size_t before = question.answers.size();
+    for (const std::string& name : found->second) add_answer(question, name);
+    if (question.answers.size() > before) ++report_.num_aliased_rows;
   }
 
   // Why a question gives no record; null if it does.

@@ -30,6 +30,7 @@ std::vector<Entry> entries_of(const ConvertReport& report) {
       "only questions and answers: training and clara-eval need documents");
   for (const auto& [reason, count] : report.dropped) add("dropped: " + reason, count);
   add("answers", report.num_answers);
+  add("rows with answers of --aliases", report.num_aliased_rows);
   add("passages", report.num_passages);
   add("documents", report.num_documents);
   add("  of them gold", report.num_relevant);

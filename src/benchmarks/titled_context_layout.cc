@@ -29,6 +29,7 @@ BenchmarkRecord read_titled_context(const JsonValue& row) {
   question.question = required_text(row, "question");
   // The published test sets have neither answer nor supporting facts.
   if (const auto answer = row.find("answer")) add_answer(question, answer->text());
+  if (const auto entity = row.find("answer_id")) question.answer_id = entity->text();
   if (const auto type = row.find("type")) question.type = type->text();
   question.passages = read_titled_passages(row.require("context", "a list of passages"));
   if (const auto facts = row.find("supporting_facts")) {

@@ -19,6 +19,7 @@ struct BenchmarkQuestion {
   std::string id;  ///< whole numbers as their digits; empty where the row has none
   std::string question;
   std::vector<std::string> answers;  ///< answer and aliases, in their order, each text once
+  std::string answer_id;             ///< 2Wiki: the answer's entity, which may have more names
   std::vector<BenchmarkPassage> passages;
   /// Whether the row says which passages are relevant, if only that none is.
   bool has_relevance = false;

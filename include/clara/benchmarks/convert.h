@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "clara/benchmarks/answer_aliases.h"
 #include "clara/benchmarks/benchmark_format.h"
 #include "clara/benchmarks/benchmark_record.h"
 
@@ -18,6 +19,7 @@ namespace clara {
 struct ConvertSettings {
   std::optional<BenchmarkFormat> format;  ///< empty: recognised, for each file by itself
   BenchmarkRecordSettings record;
+  AnswerAliases aliases;            ///< more answers, by the answer's entity
   std::int64_t max_rows = 0;        ///< read, of all files together; 0 = all
   bool skips_bad_rows = false;      ///< else the first one throws
   bool keeps_unanswerable = false;  ///< MuSiQue-Full's, with "answerable": false
@@ -42,9 +44,10 @@ struct ConvertReport {
   std::int64_t num_pretraining_pairs = 0;  ///< questions with answers of those
   std::int64_t num_without_documents = 0;
   std::int64_t num_answers = 0;
-  std::int64_t num_passages = 0;   ///< of written rows, as published
-  std::int64_t num_documents = 0;  ///< written
-  std::int64_t num_relevant = 0;   ///< of them
+  std::int64_t num_aliased_rows = 0;  ///< that got answers from `aliases`
+  std::int64_t num_passages = 0;      ///< of written rows, as published
+  std::int64_t num_documents = 0;     ///< written
+  std::int64_t num_relevant = 0;      ///< of them
   std::int64_t num_split_documents = 0;
   std::int64_t num_left_out_passages = 0;  ///< behind max_documents
   std::int64_t num_left_out_chunks = 0;    ///< behind kMaxDocuments

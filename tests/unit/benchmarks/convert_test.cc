@@ -250,6 +250,25 @@ TEST_F(Convert, ProgressEndsWithAllBytesAndRows) {
   EXPECT_EQ(all_rows, 201);
 }
 
+TEST_F(Convert, NamesOfTheAnswersEntityBecomeAnswers) {
+  std::string row = kTwoWikiRow;
+  row.replace(row.find("\"answer_id\": null"), 17, "\"answer_id\": \"Q5\"");
+  write_lines("a.jsonl", {row, kTwoWikiRow});
+  write_lines("id_aliases.json",
+              {R"({"Q_id": "Q4", "aliases": ["x"], "demonyms": []})",
+               R"({"Q_id": "Q5", "aliases": ["year 851", "851"], "demonyms": ["DCCCLI"]})"});
+  ConvertSettings settings;
+  settings.aliases = read_answer_aliases(path("id_aliases.json"));
+  const ConvertReport report = convert({"a.jsonl"}, settings);
+  EXPECT_EQ(report.num_aliased_rows, 1);
+  EXPECT_EQ(report.num_answers, 4);
+  EXPECT_THAT(lines_[0], HasSubstr("\"answers\":[\"851\",\"year 851\",\"DCCCLI\"]"));
+  EXPECT_THAT(lines_[1], HasSubstr("\"answers\":[\"851\"]"));
+  write_lines("bad.json", {R"({"Q_id": "Q4", "aliases": "x"})"});
+  EXPECT_THAT(data_error_of([&] { read_answer_aliases(path("bad.json")); }),
+              HasSubstr("bad.json:1: aliases: expected a list of strings, found the string"));
+}
+
 TEST_F(Convert, TheReportNamesWhatIsMissing) {
   std::string row = kHotpotRow;
   row.replace(row.find("[[\"Oskel Mills\", 0]"), 19, "[[\"Elsewhere\", 0]");
