@@ -11,7 +11,7 @@ usage() {
   cat <<'TEXT'
 usage: scripts/fuzz.sh [--minutes N] [TARGET...]
   --minutes N   of each target (default 60)
-  TARGET        safetensors, records, tokenizer, config, manifest (default: all)
+  TARGET        safetensors, records, benchmarks, tokenizer, config, manifest (default: all)
 Needs clang++ with libFuzzer (Debian: clang libclang-rt-14-dev). Exit code: 0 when nothing was found.
 TEXT
 }
@@ -26,12 +26,12 @@ while (($#)); do
       shift
       ;;
     -h | --help) usage; exit 0 ;;
-    safetensors | records | tokenizer | config | manifest) targets+=("$1") ;;
+    safetensors | records | benchmarks | tokenizer | config | manifest) targets+=("$1") ;;
     *) usage >&2; fail 2 "unknown option or target $1" ;;
   esac
   shift
 done
-((${#targets[@]})) || targets=(safetensors records tokenizer config manifest)
+((${#targets[@]})) || targets=(safetensors records benchmarks tokenizer config manifest)
 
 cd "$project"
 command -v clang++ >/dev/null || fail 2 "clang++ was not found. Debian packages: clang libclang-rt-14-dev"

@@ -1,12 +1,14 @@
-// clara-data: a record as the model sees it, the difference of two sets of tensors, long documents
-// in chunks, exports for other programs (interface.md "Commands"). Arguments and what is shown; the
-// work is in the library.
+// clara-data: a record as the model sees it, the difference of two sets of tensors, published
+// benchmarks as records, long documents in chunks, exports for other programs (interface.md
+// "Commands"). Arguments and what is shown; the work is in the library.
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <optional>
 #include <string>
 
+#include "tools/data_convert.h"
 #include "tools/exit_codes.h"
 #include "tools/process_setup.h"
 #include <CLI/CLI.hpp>
@@ -190,8 +192,8 @@ int export_model(const ExportArguments& arguments) {
 int main(int argc, char** argv) {
   clara::tools::keep_heap_memory();
   CLI::App app{
-      "Look at records as the model sees them, compare sets of tensors, split long documents, "
-      "export models.",
+      "Look at records as the model sees them, compare sets of tensors, convert published "
+      "benchmarks, split long documents, export models.",
       "clara-data"};
   app.set_version_flag("--version", std::string("clara-data ") + clara::kVersion);
   app.require_subcommand(1);
@@ -277,6 +279,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"stop", "skip"}))
       ->capture_default_str();
 
+  const std::function<int()> convert = clara::tools::add_convert_command(app);
+
   ExportArguments exporting;
   CLI::App* export_command = app.add_subcommand(
       "export",
@@ -311,6 +315,7 @@ int main(int argc, char** argv) {
   return clara::tools::run_main(app, argc, argv, [&] {
     if (*inspect_command) return inspect(inspecting);
     if (*chunk_command) return chunk(chunking);
+    if (app.got_subcommand("convert")) return convert();
     return *export_command ? export_model(exporting) : diff(differing);
   });
 }

@@ -79,7 +79,7 @@ std::filesystem::path find_base_folder(const ModelDescription& description,
                                        const std::string& base_override) {
   const std::string& base = base_override.empty() ? description.base : base_override;
   if (std::filesystem::is_directory(base)) return base;
-  const std::filesystem::path beside = folder / base;
+  std::filesystem::path beside = folder / base;
   if (!base.empty() && std::filesystem::is_directory(beside)) return beside;
   throw CheckpointError(folder.string() + ": its base model " + base +
                         " was not found; give the folder with --base");

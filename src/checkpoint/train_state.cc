@@ -74,7 +74,7 @@ CheckpointSnapshot take_snapshot(const ClaraModel& model, const ModelDescription
 
 fs::path write_checkpoint(const fs::path& folder, const CheckpointSnapshot& snapshot) {
   const std::string name = checkpoint_name(snapshot.state.step);
-  const fs::path target = folder / name;
+  fs::path target = folder / name;
   const fs::path temporary = folder / (kTemporaryPrefix + name);
   try {
     fs::remove_all(temporary);

@@ -33,7 +33,8 @@ EpochOrder::EpochOrder(const RowSource& rows, std::uint64_t shuffle_seed, std::u
     std::iota(all.begin(), all.end(), source.first_row);
 
     const double whole = std::floor(source.weight);
-    for (double i = 0; i < whole; ++i) rows_.insert(rows_.end(), all.begin(), all.end());
+    for (auto left = static_cast<std::uint64_t>(whole); left > 0; --left)
+      rows_.insert(rows_.end(), all.begin(), all.end());
 
     auto num_extra = static_cast<std::uint64_t>(
         std::llround((source.weight - whole) * static_cast<double>(source.num_rows)));

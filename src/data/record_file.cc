@@ -10,10 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "data/gzip_reader.h"
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "clara/common/error.h"
 
@@ -21,63 +20,8 @@ namespace clara {
 namespace {
 
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 std::string system_reason() { return std::strerror(errno); }
-
-FileDescriptor open_for_reading(const std::string& path) {
-  // Without O_NONBLOCK, opening a pipe would wait for a writer before it can be refused.
-  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.number() < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) {
-      throw DataError(path +
-                      ": expected a file of records, found no such file; check the path (relative "
-                      "paths start at the current folder)");
-    }
-    throw DataError(path + ": cannot be opened: " + system_reason());
-  }
-  struct stat status {};
-  if (::fstat(file.number(), &status) != 0) {
-    throw DataError(path + ": cannot be examined: " + system_reason());
-  }
-  if (S_ISDIR(status.st_mode)) {
-    throw DataError(path +
-                    ": expected a file of records, found a folder; list its files one by one");
-  }
-  if (!S_ISREG(status.st_mode)) {
-    throw DataError(path +
-                    ": expected a regular file, found a pipe or device; write the records to a "
-                    "file first");
-  }
-  if (status.st_size == 0) throw DataError(path + ": expected records, found an empty file");
-  return file;
-}
-
-std::uint64_t size_of(const FileDescriptor& file, const std::string& path) {
-  struct stat status {};
-  if (::fstat(file.number(), &status) != 0) {
-    throw DataError(path + ": cannot be examined: " + system_reason());
-  }
-  return static_cast<std::uint64_t>(status.st_size);
-}
-
-// Reads up to `num_bytes` at `offset`; fewer only at the end of the file.
-std::size_t read_at(const FileDescriptor& file, const std::string& path, char* data,
-                    std::size_t num_bytes, std::uint64_t offset) {
-  std::size_t done = 0;
-  while (done < num_bytes) {
-    const ssize_t got =
-        ::pread(file.number(), data + done, num_bytes - done, static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      throw DataError(path + ": byte " + std::to_string(offset + done) +
-                      ": cannot be read: " + system_reason());
-    }
-    if (got == 0) break;
-    done += static_cast<std::size_t>(got);
-  }
-  return done;
-}
 
 // A temporary file without a name: it is gone when its descriptor is closed, whatever happens.
 class UnpackedFile {
@@ -114,87 +58,6 @@ class UnpackedFile {
   FileDescriptor file_;
 };
 
-// zlib's state of one gzip file, which may hold several members one after another.
-class GzipReader {
- public:
-  GzipReader(const FileDescriptor& file, const std::string& path)
-      : file_(file), path_(path), input_(kChunkBytes) {
-    constexpr int kGzipOnly = 16 + MAX_WBITS;
-    if (inflateInit2(&stream_, kGzipOnly) != Z_OK) throw DataError(path_ + ": zlib cannot start");
-  }
-  GzipReader(const GzipReader&) = delete;
-  GzipReader& operator=(const GzipReader&) = delete;
-  ~GzipReader() { inflateEnd(&stream_); }
-
-  /// Fills `output` with unpacked bytes; fewer only at the end.
-  std::size_t read(std::vector<char>& output) {
-    stream_.next_out = reinterpret_cast<Bytef*>(output.data());
-    stream_.avail_out = static_cast<uInt>(output.size());
-    while (stream_.avail_out > 0 && !at_end_) {
-      if (stream_.avail_in == 0 && !refill()) {
-        if (in_member_) fail("the end of the gzip stream", "the end of the file; it is cut off");
-        at_end_ = true;
-        break;
-      }
-      if (in_member_) {
-        inflate_some();
-      } else {
-        begin_member();
-      }
-    }
-    return output.size() - stream_.avail_out;
-  }
-
- private:
-  bool refill() {
-    const std::size_t got = read_at(file_, path_, input_.data(), input_.size(), num_read_);
-    num_read_ += got;
-    stream_.next_in = reinterpret_cast<Bytef*>(input_.data());
-    stream_.avail_in = static_cast<uInt>(got);
-    return got > 0;
-  }
-
-  void begin_member() {
-    // Tapes and block devices pad with zeros behind the last member; gzip ignores them too.
-    if (num_members_ > 0 && *stream_.next_in == 0) {
-      ++stream_.next_in;
-      --stream_.avail_in;
-      return;
-    }
-    if (*stream_.next_in != 0x1F) {
-      fail(num_members_ == 0 ? "a gzip file" : "another gzip member or the end of the file",
-           "other data");
-    }
-    if (num_members_ > 0) inflateReset(&stream_);
-    in_member_ = true;
-    ++num_members_;
-  }
-
-  void inflate_some() {
-    const int status = inflate(&stream_, Z_NO_FLUSH);
-    if (status == Z_STREAM_END) {
-      in_member_ = false;
-    } else if (status != Z_OK && status != Z_BUF_ERROR) {
-      fail("intact gzip data",
-           std::string("damage (") + (stream_.msg == nullptr ? "unknown" : stream_.msg) + ")");
-    }
-  }
-
-  [[noreturn]] void fail(const std::string& expected, const std::string& found) const {
-    throw DataError(path_ + ": byte " + std::to_string(num_read_ - stream_.avail_in) +
-                    ": expected " + expected + ", found " + found);
-  }
-
-  const FileDescriptor& file_;
-  const std::string& path_;
-  std::vector<char> input_;
-  z_stream stream_{};
-  std::uint64_t num_read_ = 0;
-  int num_members_ = 0;
-  bool in_member_ = false;
-  bool at_end_ = false;
-};
-
 // Adds to the hash what belongs to the file's rows: the whole chunk, or, of the last one that was
 // needed, the bytes up to the last row.
 void hash_chunk(ContentHasher& hasher, std::string_view bytes, std::uint64_t offset,
@@ -207,28 +70,7 @@ void hash_chunk(ContentHasher& hasher, std::string_view bytes, std::uint64_t off
   hasher.update(bytes);
 }
 
-// Feeds a chunk, without the byte order mark that the file's first one may start with.
-bool feed_chunk(RowScanner& scanner, std::string_view bytes, std::uint64_t offset) {
-  if (offset == 0 && bytes.substr(0, kByteOrderMark.size()) == kByteOrderMark) {
-    bytes.remove_prefix(kByteOrderMark.size());
-    offset += kByteOrderMark.size();
-  }
-  return scanner.feed(bytes, offset);
-}
-
 }  // namespace
-
-FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept
-    : number_(std::exchange(other.number_, -1)) {}
-
-FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
-  std::swap(number_, other.number_);
-  return *this;
-}
-
-FileDescriptor::~FileDescriptor() {
-  if (number_ >= 0) ::close(number_);
-}
 
 RecordFile::RecordFile(std::string path, std::int64_t max_rows) : path_(std::move(path)) {
   std::string_view name = path_;
@@ -264,7 +106,8 @@ void RecordFile::scan_plain(RowScanner& scanner, ContentHasher& hasher) {
       throw DataError(path_ + ": expected " + std::to_string(num_bytes_) +
                       " bytes, found fewer: the file was cut while it was read");
     }
-    const bool wants_more = feed_chunk(scanner, {chunk.data(), wanted}, offset);
+    const bool wants_more = offset == 0 ? scanner.feed_first({chunk.data(), wanted})
+                                        : scanner.feed({chunk.data(), wanted}, offset);
     hash_chunk(hasher, {chunk.data(), wanted}, offset, wants_more, scanner.index());
     if (!wants_more) return;
     offset += wanted;
@@ -284,7 +127,8 @@ void RecordFile::scan_gzip(RowScanner& scanner, ContentHasher& hasher) {
       break;
     }
     unpacked.append({chunk.data(), got});
-    wants_more = feed_chunk(scanner, {chunk.data(), got}, num_bytes_);
+    wants_more = num_bytes_ == 0 ? scanner.feed_first({chunk.data(), got})
+                                 : scanner.feed({chunk.data(), got}, num_bytes_);
     hash_chunk(hasher, {chunk.data(), got}, num_bytes_, wants_more, scanner.index());
     num_bytes_ += got;
   }

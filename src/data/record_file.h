@@ -4,26 +4,12 @@
 #include <cstdint>
 #include <string>
 
+#include "data/input_file.h"
 #include "data/row_scanner.h"
 
 #include "clara/common/content_hash.h"
 
 namespace clara {
-
-/// A file descriptor that is closed at the end.
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int number = -1) : number_(number) {}
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  FileDescriptor(FileDescriptor&& other) noexcept;
-  FileDescriptor& operator=(FileDescriptor&& other) noexcept;
-  ~FileDescriptor();
-  int number() const { return number_; }
-
- private:
-  int number_;
-};
 
 /// Rows are read with pread: a file that shrinks while it is used gives an error, not a signal.
 class RecordFile {

@@ -5,12 +5,13 @@
 #include <cstring>
 #include <utility>
 
-#include "clara/common/error.h"
+#include "data/cut_off_error.h"
 
 namespace clara {
 namespace {
 
 constexpr std::size_t kMaxDepth = 512;
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f';
@@ -33,6 +34,12 @@ void RowIndex::add(RowSpan span, std::int64_t line) {
   const std::int64_t shift = line - size() - 1;
   if (shift != (shifts_.empty() ? 0 : shifts_.back().shift)) shifts_.push_back({size(), shift});
   spans_.push_back(span);
+}
+
+bool RowScanner::feed_first(std::string_view bytes) {
+  const bool has_mark = bytes.starts_with(kByteOrderMark);
+  const std::size_t begin = has_mark ? kByteOrderMark.size() : 0;
+  return feed(bytes.substr(begin), begin);
 }
 
 LineScanner::LineScanner(std::string file, std::int64_t max_rows)
@@ -84,11 +91,19 @@ void LineScanner::end_line() {
   ++line_;
 }
 
-ArrayScanner::ArrayScanner(std::string file, std::int64_t max_rows)
-    : file_(std::move(file)), max_rows_(max_rows) {}
+ArrayScanner::ArrayScanner(std::string file, std::int64_t max_rows, Layout layout)
+    : file_(std::move(file)),
+      max_rows_(max_rows),
+      layout_(layout),
+      state_(layout == Layout::kArray ? State::kBeforeArray : State::kBeforeElement) {}
 
 bool ArrayScanner::feed(std::string_view bytes, std::uint64_t offset) {
   for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (state_ == State::kInString && !after_escape_) {
+      // Most bytes are text: only the end of a string and escapes need a look.
+      while (i < bytes.size() && bytes[i] != '"' && bytes[i] != '\\') ++i;
+      if (i == bytes.size()) break;
+    }
     step(bytes[i], offset + i);
     if (max_rows_ > 0 && index_.size() == max_rows_) return false;
   }
@@ -121,6 +136,7 @@ void ArrayScanner::step(char c, std::uint64_t offset) {
       return;
     case State::kBeforeElement:
       if (is_space(c)) return;
+      if (layout_ == Layout::kObjects && c != '{') fail(offset, "a JSON object ('{')", quoted(c));
       if (c == ']' && index_.size() == 0) {
         throw DataError(file_ + ": expected an array of records, found an empty array");
       }
@@ -160,6 +176,10 @@ void ArrayScanner::step_element(char c, std::uint64_t offset) {
       fail(offset, "brackets that close in order", quoted(c));
     }
     open_brackets_.pop_back();
+    if (layout_ == Layout::kObjects && open_brackets_.empty()) {
+      end_element();
+      state_ = State::kBeforeElement;
+    }
   }
 }
 
@@ -182,19 +202,26 @@ void ArrayScanner::finish() {
     case State::kBeforeArray:
       fail(num_bytes_, "a JSON array ('[')", "the end of the file");
     case State::kBeforeElement:
-      fail(num_bytes_, "record " + next, "the end of the file; it is cut off");
+      if (layout_ == Layout::kObjects && index_.size() > 0) return;
+      throw CutOffError(
+          message(num_bytes_, "record " + next, "the end of the file; it is cut off"));
     case State::kInElement:
     case State::kInString:
-      fail(num_bytes_, "the end of the array",
-           "the end of the file in record " + next + ", which starts at byte " +
-               std::to_string(element_begin_) + "; it is cut off");
+      throw CutOffError(message(
+          num_bytes_, layout_ == Layout::kArray ? "the end of the array" : "the end of the object",
+          "the end of the file in record " + next + ", which starts at byte " +
+              std::to_string(element_begin_) + "; it is cut off"));
   }
+}
+
+std::string ArrayScanner::message(std::uint64_t offset, const std::string& expected,
+                                  const std::string& found) const {
+  return file_ + ": byte " + std::to_string(offset) + ": expected " + expected + ", found " + found;
 }
 
 void ArrayScanner::fail(std::uint64_t offset, const std::string& expected,
                         const std::string& found) const {
-  throw DataError(file_ + ": byte " + std::to_string(offset) + ": expected " + expected +
-                  ", found " + found);
+  throw DataError(message(offset, expected, found));
 }
 
 }  // namespace clara

@@ -46,8 +46,11 @@ class RowScanner {
   /// The next bytes, which stand at `offset`. False: no more are needed. Throws DataError
   /// "file: byte N: expected …, found …".
   virtual bool feed(std::string_view bytes, std::uint64_t offset) = 0;
-  /// All bytes were fed. Throws DataError if the file is cut off.
+  /// All bytes were fed. Throws CutOffError if the file is cut off.
   virtual void finish() = 0;
+
+  /// The bytes that the file starts with, at offset 0: as feed(), but for a byte order mark.
+  bool feed_first(std::string_view bytes);
 
   const RowIndex& index() const { return index_; }
 
@@ -73,11 +76,13 @@ class LineScanner final : public RowScanner {
   bool has_content_ = false;
 };
 
-/// One row an element of the file's JSON array. Only the structure is looked at (brackets, strings,
-/// commas): each element is parsed when it is read.
+/// One row an element of the file's JSON array, or of its sequence of JSON objects, which may take
+/// any number of lines each. Only the structure is looked at (brackets, strings, commas): each
+/// element is parsed when it is read.
 class ArrayScanner final : public RowScanner {
  public:
-  ArrayScanner(std::string file, std::int64_t max_rows);
+  enum class Layout { kArray, kObjects };
+  ArrayScanner(std::string file, std::int64_t max_rows, Layout layout = Layout::kArray);
   bool feed(std::string_view bytes, std::uint64_t offset) override;
   void finish() override;
 
@@ -89,12 +94,15 @@ class ArrayScanner final : public RowScanner {
   void begin_element(char c, std::uint64_t offset);
   void end_element();
   void open_bracket(char c, std::uint64_t offset);
+  std::string message(std::uint64_t offset, const std::string& expected,
+                      const std::string& found) const;
   [[noreturn]] void fail(std::uint64_t offset, const std::string& expected,
                          const std::string& found) const;
 
   std::string file_;
   std::int64_t max_rows_;
-  State state_ = State::kBeforeArray;
+  Layout layout_;
+  State state_;
   std::string open_brackets_;  // of the current element
   bool after_escape_ = false;
   std::uint64_t element_begin_ = 0;

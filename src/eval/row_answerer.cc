@@ -205,7 +205,7 @@ torch::Tensor RowAnswerer::rank_by_query_reasoner(const std::vector<AnswerReques
     questions.push_back(prompts_.encoder_ids(request.question, &was_cut));
     if (was_cut) ++counts_.num_cut_questions;
   }
-  const torch::Tensor latents = fetch_latents(documents);
+  torch::Tensor latents = fetch_latents(documents);
   const ScopeTimer timer(times_.encode_seconds);
   std::vector<const TokenIds*> pointers;
   for (const TokenIds& question : questions) pointers.push_back(&question);

@@ -50,6 +50,59 @@ RECORDS = {
     "deep": b"\1" + b'{"x":' + b"[" * 300 + b"]" * 300 + b"}",
 }
 
+HOTPOT = {
+    "_id": "h", "answer": "c", "question": "q?", "supporting_facts": [["T", 0], ["U", 9]], "type": "bridge",
+    "context": [["T", ["a.", " b."]], ["T", ["c"]], ["V", []]],
+}
+MUSIQUE = {
+    "id": "m", "question": "q?", "answer": "a", "answer_aliases": ["b", "a"], "answerable": False,
+    "paragraphs": [{"idx": 0, "title": "T", "paragraph_text": "t", "is_supporting": True}],
+    "question_decomposition": [{"id": 1, "question": "q", "answer": "a", "paragraph_support_idx": None}],
+}
+NQ = {
+    "example_id": -(1 << 63), "question_text": "q", "document_text": "T <P> a b </P>",
+    "document_url": "u?title=A_%C3%A9&amp;x", "long_answer_candidates": [
+        {"start_token": 1, "end_token": 5, "top_level": True}],
+    "annotations": [{"annotation_id": (1 << 64) - 1, "yes_no_answer": "NO", "short_answers": [
+        {"start_token": 2, "end_token": 4}], "long_answer": {"start_token": 1, "end_token": 5, "candidate_index": 0}}],
+}
+NQ_RAW = {
+    **{k: v for k, v in NQ.items() if k != "document_text"}, "document_title": "A",
+    "document_tokens": [{"token": t, "html_token": t[0] == "<"} for t in NQ["document_text"].split(" ")],
+}
+DPR = {
+    "question": "q", "answers": ["a"], "positive_ctxs": [{"title": "T", "text": "t", "score": 1000, "passage_id": "1"}],
+    "negative_ctxs": [{"title": "N", "text": "n", "score": 0.5, "passage_id": 2}],
+    "hard_negative_ctxs": [{"title": "N", "text": "n", "score": 1e9, "passage_id": 2}],
+}
+KILT = {"id": "k", "input": "q", "output": [{"answer": "a"}, {"provenance": [{"title": "T"}]}]}
+FLASHRAG = {
+    "id": "f", "question": "q", "golden_answers": ["a"], "metadata": {
+        "type": "t", "context": {"title": ["T"], "content": [["s"]]}, "supporting_facts": {"title": ["T"], "sent_id": [0]}},
+}
+CTXS = {"question": "q", "answers": ["a"], "ctxs": [{"title": "T", "text": "t", "isgold": True}]}
+# The first byte is the layout's number; behind them: lines, an array, a cut array, gzip.
+BENCHMARKS = {
+    "hotpotqa": b"\0" + line(HOTPOT),
+    "2wiki": b"\1" + line({**HOTPOT, "evidences": [["T", "r", "U"]], "answer_id": None}),
+    "musique": b"\2" + line(MUSIQUE),
+    "nq": b"\3" + line(NQ),
+    "nq_raw": b"\3" + line(NQ_RAW),
+    "nq_open": b"\4" + line({"question": "q", "answer": ["a", "b"]}),
+    "dpr": b"\5" + line(DPR),
+    "kilt": b"\6" + line(KILT),
+    "flashrag": b"\7" + line(FLASHRAG),
+    "ctxs": b"\x08" + line(CTXS),
+    "ml_clara": b"\x09" + b"\n".join([line(QA), line(SCP), line(PARAPHRASE)]),
+    "lines": b"\x0a" + b"\n".join([line(HOTPOT), b"", line(MUSIQUE)])[:-9],
+    "array": b"\x0b[" + b",\n".join([line(HOTPOT), b"{}", line(HOTPOT)]) + b"]",
+    "objects": b"\x0b" + json.dumps(NQ, indent=1).encode() * 2,
+    "cut": b"\x0c[" + b",".join([line(DPR), line(DPR)])[:-20],
+    "gzip": b"\x0d" + gzip.compress(line(KILT) * 3, mtime=0)[:-6],
+    "surrogate": b"\0" + line(HOTPOT).replace(b"q?", rb"\udc00"),
+    "not_utf8": b"\0" + line(HOTPOT).replace(b"q?", b"\xed\xa0\x80"),
+}
+
 TOKENIZER = {
     "version": "1.0",
     "truncation": None,
@@ -131,7 +184,7 @@ MANIFESTS = {
 
 def main():
     for folder, inputs in (
-        ("safetensors", SAFETENSORS), ("records", RECORDS), ("tokenizer", TOKENIZERS), ("config", CONFIGS),
+        ("safetensors", SAFETENSORS), ("records", RECORDS), ("benchmarks", BENCHMARKS), ("tokenizer", TOKENIZERS), ("config", CONFIGS),
         ("manifest", MANIFESTS),
     ):  # fmt: skip
         (CORPUS / folder).mkdir(parents=True, exist_ok=True)

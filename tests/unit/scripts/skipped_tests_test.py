@@ -41,7 +41,7 @@ class SkippedTests(unittest.TestCase):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "CMakeLists.txt").write_text(PROJECT, encoding="utf-8")
-            subprocess.run([cmake, "-S", folder, "-B", folder / "build"], check=True, capture_output=True)
+            subprocess.run([cmake, "-G", "Ninja", "-S", folder, "-B", folder / "build"], check=True, capture_output=True)
             printed = subprocess.run([ctest, "--test-dir", folder / "build"], capture_output=True, text=True).stdout
             self.assertIn("6 - ", printed)
             (folder / "log").write_text(printed, encoding="utf-8")
