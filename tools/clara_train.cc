@@ -6,6 +6,7 @@
 #include <ctime>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -34,6 +35,17 @@ namespace {
 
 using clara::MetricRow;
 
+/// What is shown while a run goes on; log.txt has all of it, and errors are always shown.
+enum class LogLevel : std::uint8_t { kError, kWarning, kInfo };
+
+const std::map<std::string, LogLevel> kLogLevels = {
+    {"error", LogLevel::kError}, {"warning", LogLevel::kWarning}, {"info", LogLevel::kInfo}};
+
+/// The library begins its warnings with this word.
+LogLevel level_of(const std::string& message) {
+  return message.rfind("warning:", 0) == 0 ? LogLevel::kWarning : LogLevel::kInfo;
+}
+
 struct Arguments {
   std::string config;
   std::vector<std::string> assignments;
@@ -47,6 +59,7 @@ struct Arguments {
   int num_gpus = 1;
   std::int64_t profile_steps = 0;
   std::int64_t num_processes = 1;
+  LogLevel log_level = LogLevel::kInfo;
   std::vector<std::string> words;  ///< the command line as it was given
 };
 
@@ -71,8 +84,8 @@ std::string select_metrics(const MetricRow& metrics,
 /// Ranks other than 0 show nothing and keep log_rank_<n>.txt.
 class Watcher final : public clara::TrainObserver {
  public:
-  Watcher(const clara::RunConfig& config, std::int64_t rank)
-      : config_(config), rank_(rank), is_terminal_(isatty(STDERR_FILENO) == 1) {}
+  Watcher(const clara::RunConfig& config, std::int64_t rank, LogLevel level)
+      : config_(config), rank_(rank), level_(level), is_terminal_(isatty(STDERR_FILENO) == 1) {}
 
   void on_step(std::int64_t step, std::int64_t total, const MetricRow& metrics) override {
     const std::string shown = select_metrics(metrics, {{"loss", "loss"},
@@ -84,7 +97,7 @@ class Watcher final : public clara::TrainObserver {
                                                        {"latent_token", "latent_token"},
                                                        {"retrieval", "retrieval"}});
     log("step " + std::to_string(step) + "/" + std::to_string(total) + "  " + shown);
-    if (rank_ > 0) return;
+    if (rank_ > 0 || level_ < LogLevel::kInfo) return;
     if (is_terminal_) {
       if (bar_ == nullptr) {
         winsize size = {};
@@ -117,7 +130,7 @@ class Watcher final : public clara::TrainObserver {
 
   void on_message(const std::string& message) override {
     log(message);
-    if (rank_ > 0) return;
+    if (rank_ > 0 || level_ < level_of(message)) return;
     if (bar_ != nullptr) bar_->clear();
     std::cerr << message << "\n";
   }
@@ -149,6 +162,7 @@ class Watcher final : public clara::TrainObserver {
 
   const clara::RunConfig& config_;
   std::int64_t rank_;
+  LogLevel level_;
   bool is_terminal_;
   std::ofstream log_;
   std::string last_error_;
@@ -160,11 +174,17 @@ class Watcher final : public clara::TrainObserver {
 /// Passes warnings on; a dry run has no run folder to log into.
 class MessagePrinter final : public clara::TrainObserver {
  public:
-  void on_message(const std::string& message) override { std::cerr << message << "\n"; }
+  explicit MessagePrinter(LogLevel level) : level_(level) {}
+  void on_message(const std::string& message) override {
+    if (level_of(message) <= level_) std::cerr << message << "\n";
+  }
+
+ private:
+  LogLevel level_;
 };
 
-int show_dry_run(const clara::RunConfig& config) {
-  MessagePrinter observer;
+int show_dry_run(const clara::RunConfig& config, LogLevel level) {
+  MessagePrinter observer(level);
   const clara::DryRunReport report = clara::dry_run(config, observer);
   std::cout << "dry run of " << clara::to_string(config.stage) << ": nothing was written\n"
             << "  training rows              " << report.num_rows << "\n"
@@ -188,14 +208,14 @@ int show_dry_run(const clara::RunConfig& config) {
 
 /// One rank of a group, from the meeting to the exit code.
 int train_as_rank(const clara::RunConfig& config, const clara::LaunchEnv& env,
-                  clara::JobOptions options) {
+                  clara::JobOptions options, LogLevel level) {
   const bool is_cuda = clara::resolve_device(config.model.device, env.local_rank).is_cuda();
   const std::unique_ptr<clara::Communicator> communicator =
       clara::tools::join_as_rank(env, config.parallel.timeout_seconds, is_cuda);
   options.communicator = communicator.get();
   // Whoever started the group again wants it to go on.
   if (env.restart_count > 0 && options.resume == "never") options.resume = "auto";
-  Watcher watcher(config, env.rank);
+  Watcher watcher(config, env.rank, level);
   clara::TrainLoopResult result;
   try {
     result = clara::run_training_job(config, options, watcher);
@@ -206,13 +226,13 @@ int train_as_rank(const clara::RunConfig& config, const clara::LaunchEnv& env,
   }
   if (result.stopped) {
     const int signal = clara::tools::stop_signal() != 0 ? clara::tools::stop_signal() : SIGTERM;
-    if (env.rank == 0) {
+    if (env.rank == 0 && level >= LogLevel::kWarning) {
       std::cerr << "stopped by a signal after step " << result.step
                 << "; go on with --resume auto\n";
     }
     return 128 + signal;
   }
-  if (env.rank == 0) {
+  if (env.rank == 0 && level >= LogLevel::kInfo) {
     std::cerr << clara::to_string(config.stage) << " finished after " << result.step
               << " steps: " << config.output.folder << "/final\n";
   }
@@ -239,7 +259,7 @@ int run(clara::Stage stage, const Arguments& arguments) {
     std::cout << clara::render_plan(clara::make_run_plan(config, arguments.num_gpus));
     return clara::tools::kExitOk;
   }
-  if (arguments.dry_run) return show_dry_run(config);
+  if (arguments.dry_run) return show_dry_run(config, arguments.log_level);
 
   const clara::LaunchEnv env = clara::read_launch_env(clara::environment_variables());
   if (arguments.num_processes > 1) {
@@ -256,7 +276,7 @@ int run(clara::Stage stage, const Arguments& arguments) {
   if (arguments.profile_steps > 0) ::setenv("KINETO_LOG_LEVEL", "99", 0);
   options.allow_changes = arguments.allow_changes;
   options.should_stop = [] { return clara::tools::stop_signal() != 0; };
-  return train_as_rank(config, env, std::move(options));
+  return train_as_rank(config, env, std::move(options), arguments.log_level);
 }
 
 }  // namespace
@@ -298,6 +318,11 @@ int main(int argc, char** argv) {
     sub->add_option("--num-gpus", arguments.num_gpus, "of the plan")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
+    sub->add_option("--log-level", arguments.log_level,
+                    "info: progress and all messages; warning: no progress; error: errors alone "
+                    "(log.txt in the run folder has everything)")
+        ->transform(CLI::CheckedTransformer(kLogLevels))
+        ->default_str("info");
     sub->add_option("--profile", arguments.profile_steps,
                     "record so many steps: a trace in the run folder's profile/, a table by phase")
         ->check(CLI::NonNegativeNumber);

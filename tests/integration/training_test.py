@@ -196,6 +196,24 @@ class StagesTest(ProgramCase):
             self.assertEqual((again.code, again.out, again.err), (OK, saved, ""))
 
 
+class LogLevelTest(ProgramCase):
+    def test_a_level_shows_what_is_at_least_as_grave_and_the_log_keeps_all(self):
+        for level, shows_warning, shows_steps in (("info", True, True), ("warning", True, False),
+                                                  ("error", False, False)):  # fmt: skip
+            with self.subTest(level):
+                place = self.place(f"level_{level}", "tune")  # without init_from: a warning
+                outcome = place.train("--log-level", level)
+                self.assert_ended(outcome)
+                self.assertEqual("warning: model.init_from" in outcome.err, shows_warning, outcome)
+                self.assertEqual(bool(step_lines(outcome.err)), shows_steps, outcome)
+                log = (place / "run/log.txt").read_text()
+                self.assertIn("warning: model.init_from", log)
+                self.assertIn("step 2/2", log)
+        refused = self.place("level_wrong").train("--log-level", "loud")
+        self.assertEqual(refused.code, USAGE)
+        self.assertIn("--log-level", refused.err)
+
+
 class ProfileTest(ProgramCase):
     def test_a_profile_has_a_trace_and_a_table_by_phase(self):
         for stage, phases in {"scp": {"load", "compress", "generate", "loss", "backward", "reduce", "optimizer", "save"},
