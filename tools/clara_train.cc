@@ -157,7 +157,10 @@ class Watcher final : public clara::TrainObserver {
     const std::time_t now = std::time(nullptr);
     char stamp[32];
     std::strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", std::localtime(&now));
-    log_ << stamp << " " << message << "\n" << std::flush;
+    waiting_ += std::string(stamp) + " " + message + "\n";
+    if (!log_.is_open()) return;
+    log_ << waiting_ << std::flush;
+    waiting_.clear();
   }
 
   const clara::RunConfig& config_;
@@ -165,6 +168,7 @@ class Watcher final : public clara::TrainObserver {
   LogLevel level_;
   bool is_terminal_;
   std::ofstream log_;
+  std::string waiting_;  ///< told before there was a run folder
   std::string last_error_;
   std::unique_ptr<clara::ProgressBar> bar_;
   std::int64_t first_step_ = -1;

@@ -2,6 +2,7 @@
 #include "clara/eval/benchmark_run.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -164,6 +165,12 @@ std::string answer_group(RowAnswerer& answerer, const RowSource& rows, const Eva
   return lines;
 }
 
+/// What each rank counts of its own rows.
+constexpr std::array kCountsOfARank = {
+    &EvalCounts::num_candidates,        &EvalCounts::num_cut_documents,
+    &EvalCounts::num_cut_questions,     &EvalCounts::num_shortened_prompts,
+    &EvalCounts::num_encoded_documents, &EvalCounts::num_generated_tokens};
+
 /// Everything but the communicator's own end.
 EvalResult run_on_ranks(const OpenedModel& opened, const RowSource& rows, const BenchmarkRun& run,
                         Communicator& communicator,
@@ -220,17 +227,19 @@ EvalResult run_on_ranks(const OpenedModel& opened, const RowSource& rows, const 
     }
   }
 
-  const EvalCounts own = answerer.counts();
-  std::vector<std::int64_t> counts = {num_candidates, own.num_cut_documents,
-                                      own.num_shortened_prompts, own.num_encoded_documents,
-                                      own.num_generated_tokens};
-  communicator.sum(counts);
+  EvalCounts own = answerer.counts();
+  own.num_candidates = num_candidates;
+  std::vector<std::int64_t> sums;
+  for (std::int64_t EvalCounts::*count : kCountsOfARank) sums.push_back(own.*count);
+  communicator.sum(sums);
   if (!is_first) {
     communicator.leave();
     return result;
   }
   result.scores = tally.sums.scores();
-  result.counts = {rows.size(), counts[0], counts[1], counts[2], counts[3], counts[4]};
+  result.counts.num_rows = rows.size();
+  for (std::size_t i = 0; i < kCountsOfARank.size(); ++i)
+    result.counts.*kCountsOfARank[i] = sums[i];
   result.times = answerer.times();
   result.times.total_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
