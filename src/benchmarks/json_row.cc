@@ -103,8 +103,9 @@ Fault fault_of(std::string_view text, const std::string& refusal) {
     const std::string message = error.what();
     // Its class and position come first; the place is given already.
     const std::size_t start = message.find(": ");
+    // What it read last may end inside a character.
     return {error.byte == 0 ? 0 : error.byte - 1,
-            start == std::string::npos ? message : message.substr(start + 2)};
+            drop_invalid_utf8(start == std::string::npos ? message : message.substr(start + 2))};
   } catch (const nlohmann::json::exception& error) {
     return {0, error.what()};
   }

@@ -12,6 +12,15 @@ bool is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
 }  // namespace
 
+std::string drop_invalid_utf8(std::string_view text) {
+  std::string kept;
+  while (const auto fault = find_invalid_utf8(text)) {
+    kept += text.substr(0, *fault);
+    text.remove_prefix(*fault + 1);
+  }
+  return kept.append(text);
+}
+
 CodePoint decode_utf8(std::string_view text, std::size_t position) {
   if (position >= text.size()) return {};
   const unsigned char first = byte_at(text, position);

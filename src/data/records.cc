@@ -120,10 +120,11 @@ class RecordReader {
   }
 
  private:
-  // nlohmann's message without its class name and position, which the place already gives.
+  // nlohmann's message without its class name and position, which the place already gives. What it
+  // quotes may end inside a character.
   static std::string reason(const std::string& message) {
     const std::size_t start = message.find(": ");
-    return start == std::string::npos ? message : message.substr(start + 2);
+    return drop_invalid_utf8(start == std::string::npos ? message : message.substr(start + 2));
   }
 
   const RecordPlace& place_;

@@ -25,7 +25,9 @@ class RowStream::Reader {
         keeps_complete_(keeps_complete),
         file_(open_for_reading(path_)),
         num_bytes_(size_of(file_, path_)),
-        chunk_(kChunkBytes) {
+        // A small file needs no large buffer, but for what it unpacks to.
+        chunk_(path_.ends_with(".gz") ? kChunkBytes
+                                      : std::min<std::uint64_t>(kChunkBytes, num_bytes_)) {
     if (path_.ends_with(".gz")) gzip_ = std::make_unique<GzipReader>(file_, path_);
   }
 

@@ -14,6 +14,9 @@ namespace clara {
 /// cut sequence is reported at its first byte.
 std::optional<std::size_t> find_invalid_utf8(std::string_view text);
 
+/// `text` without the bytes that do not belong to well-formed UTF-8.
+std::string drop_invalid_utf8(std::string_view text);
+
 /// A code point and the bytes it takes.
 struct CodePoint {
   char32_t value = 0;

@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "clara/common/text.h"
+
 namespace clara {
 namespace {
 
@@ -238,6 +240,16 @@ TEST(BenchmarkFormatErrors, InvalidJsonAndUtf8NameTheByte) {
   EXPECT_THAT(data_error_of([&] { BenchmarkReader().read(element); }),
               HasSubstr("positive_ctxs[0].text: expected a string, found the number 1 (the row "
                         "starts at byte 1000)"));
+}
+
+TEST(BenchmarkFormatErrors, AMessageIsUtf8AlsoWhereTheParserStopsInsideACharacter) {
+  const std::string row = "{\"question\": [\xDE\x9E]}";
+  const std::string message = error_of(row);
+  EXPECT_THAT(message, HasSubstr("f.jsonl:3: byte 15: expected one JSON object"));
+  EXPECT_FALSE(find_invalid_utf8(message).has_value());
+  // The record reader quotes the same parser.
+  const std::string other = data_error_of([&] { parse_qa_record(row, {"f.jsonl", 3}); });
+  EXPECT_FALSE(find_invalid_utf8(other).has_value());
 }
 
 TEST(BenchmarkFormatErrors, HalfASurrogatePairIsNoText) {

@@ -37,6 +37,14 @@ TEST(Utf8, ReportsTheByteOfTheFault) {
   EXPECT_EQ(find_invalid_utf8(std::string_view("a\0b", 3)), kNone);
 }
 
+TEST(Utf8, DropsWhatIsIllFormedAndNothingElse) {
+  EXPECT_EQ(drop_invalid_utf8(""), "");
+  EXPECT_EQ(drop_invalid_utf8("a\xC3\xA9"), "a\xC3\xA9");
+  EXPECT_EQ(drop_invalid_utf8("\xFF"
+                              "a\xC3\xA9\xED\xA0\x80 b\xC3"),
+            "a\xC3\xA9 b");
+}
+
 TEST(Utf8, WritesTheReplacementCharacterForWhatIsNoCodePoint) {
   for (const char32_t c : {char32_t{0xD800}, char32_t{0xDFFF}, char32_t{0x110000}}) {
     std::string text;
