@@ -325,7 +325,8 @@ int main(int argc, char** argv) {
     sub->add_option("--log-level", arguments.log_level,
                     "info: progress and all messages; warning: no progress; error: errors alone "
                     "(log.txt in the run folder has everything)")
-        ->transform(CLI::CheckedTransformer(kLogLevels))
+        ->transform(CLI::CheckedTransformer(kLogLevels).description(""))
+        ->type_name("{error,warning,info}")
         ->default_str("info");
     sub->add_option("--profile", arguments.profile_steps,
                     "record so many steps: a trace in the run folder's profile/, a table by phase")

@@ -295,6 +295,8 @@ class LookingTest(ProgramCase):
             outcome = self.here.run([self.here.command()[0], option])
             self.assertEqual((outcome.code, outcome.err), (OK, ""))
             self.assertIn(word, outcome.out)
+        options = self.here.run([self.here.command()[0], "scp", "--help"]).out
+        self.assertIn("--log-level {error,warning,info}=info", options)
 
 
 class ResumeTest(ProgramCase):
