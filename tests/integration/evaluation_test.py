@@ -160,6 +160,24 @@ class EvaluationTest(EvaluationCase):
         self.assert_ended(one)
         self.assertEqual(len([line for line in one.out.splitlines() if line.startswith("|")]), 3)
 
+    def test_what_was_cut_or_left_out_is_counted(self):
+        rows = [row | {"docs": [f"Fact {n}.{i}." for i in range(5)], "pos_index": [1]} for n, row in enumerate(self.rows[:4])]
+        rows[0] |= {"docs": ["long " * 300, "longer " * 300, "longest " * 300]}
+        rows[1]["question"] = "why " * 100
+        rows[2]["question"] = "how " * 100
+        rows[3]["docs"][0] = rows[2]["docs"][0]
+        self.here.write("long.jsonl", rows)
+        self.assert_ended(self.evaluate("--output", "long", data="long.jsonl"))
+        counts = self.scores("long")["counts"]
+        self.assertLessEqual(counts.pop("num_generated_tokens"), 4 * len(rows))
+        self.assertEqual(counts, {
+            "num_rows": 4, "num_candidates": 18, "num_cut_documents": 3, "num_cut_questions": 2,
+            "num_shortened_prompts": 0, "num_encoded_documents": 17,
+        })  # fmt: skip
+        report = (self.here / "long/report.md").read_text()
+        self.assertRegex(report, r"documents cut at the compressor's limit *\| *3\b")
+        self.assertRegex(report, r"questions cut at the query reasoner's limit *\| *2\b")
+
     def test_the_text_baseline_runs_the_base_model(self):
         outcome = self.evaluate("--context", "text", "--max-rows", 2)
         self.assert_ended(outcome)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a run leaves in final/ opened by transformers and PEFT gives what our program computes: final/adapters/* on
-the base as peft.PeftModel, final/ as AutoTokenizer, against the tensors of clara-data inspect --dump.
+the base as peft.PeftModel, final/ as AutoTokenizer, against the tensors of clara-data inspect --dump. So do both kinds
+of clara-data export: a merged model as AutoModelForCausalLM, the official layout by torch.load.
 
 Needs torch, transformers, peft and safetensors in the Python that runs it; exit code 77 without them.
 """
@@ -20,7 +21,8 @@ try:
 except ImportError as error:
     print(f"skipped: {error}; CLARA_PEFT_PYTHON names a Python with torch, transformers, peft and safetensors")
     sys.exit(77)
-from program_case import NUM_MEMORY, OK, VOCAB_ROWS, ProgramCase, program  # noqa: E402
+import program_case  # noqa: E402
+from program_case import NUM_MEMORY, OK, PROJECT, VOCAB_ROWS, ProgramCase, program  # noqa: E402
 
 ROW = 2
 # float32 on both sides, other kernels.
@@ -29,6 +31,9 @@ TOLERANCE = 2e-4
 EFFECT = 1e-2
 FIRST_MEMORY = VOCAB_ROWS
 ENC = VOCAB_ROWS + NUM_MEMORY + 1
+OFFICIAL_NAMES = {
+    "compressor": "encoder_adapter", "query_reasoner": "query_reasoner_adapter", "generator": "decoder_adapter",
+}  # fmt: skip
 ADDED = [f"<MEM{i}>" for i in range(NUM_MEMORY)] + ["<AE>", "<ENC>", "<SEP>"]
 
 
@@ -37,9 +42,13 @@ def distance(found, expected):
 
 
 class PeftExportTest(ProgramCase):
+    family = "llama_tied"
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        usual, program_case.TINY_BASE = program_case.TINY_BASE, PROJECT / "tests/fixtures/parity" / cls.family / "base"
+        cls.addClassCleanup(setattr, program_case, "TINY_BASE", usual)
         torch.set_num_threads(1)
         # Rates at which two steps move every adapter visibly.
         settings = {"trainer__peak_learning_rate": 2e-2, "objective__num_selected": 3}
@@ -141,6 +150,53 @@ class PeftExportTest(ProgramCase):
         generator = self.dump["generator.input_ids"][0]
         answer = generator[self.dump["generator.labels"][0] != -100].tolist()
         self.assertIn(row["answers"][0], tokenizer.decode(answer, skip_special_tokens=False))
+
+    def export(self, output, *options):
+        outcome = self.here.run(
+            [program("clara-data"), "export", "--checkpoint", "run/final", "--output", output, *options]
+        )
+        self.assert_ended(outcome)
+        return self.here / output
+
+    def test_a_merged_model_gives_the_logits_of_the_adapter(self):
+        ids = torch.arange(7, 47).unsqueeze(0)
+        for name in OFFICIAL_NAMES:
+            with self.subTest(name), torch.no_grad():
+                folder = self.export(f"merged_{name}", "--merge", name)
+                merged, loading = AutoModelForCausalLM.from_pretrained(
+                    folder, dtype=torch.float32, output_loading_info=True
+                )
+                self.assertFalse(loading["missing_keys"] or loading["unexpected_keys"], loading)
+                found = merged.eval()(ids).logits
+                self.assert_close(found, self.with_adapter(name)(ids).logits)
+                self.assertGreater(distance(self.base()(ids).logits, found), EFFECT)
+                tokenizer = AutoTokenizer.from_pretrained(folder)
+                self.assertEqual(len(tokenizer), len(AutoTokenizer.from_pretrained(self.here / "base")))
+
+    def test_the_official_layout_holds_every_tensor(self):
+        folder = self.export("official", "--format", "official")
+        adapters = torch.load(folder / "adapters.pth", weights_only=True)
+        self.assertEqual(set(adapters), set(OFFICIAL_NAMES.values()))
+        for name, official in OFFICIAL_NAMES.items():
+            trained = load_file(self.final / "adapters" / name / "adapter_model.safetensors")
+            settings = json.loads((self.final / "adapters" / name / "adapter_config.json").read_text())
+            # That code takes alpha to be twice the rank.
+            factor = settings["lora_alpha"] / settings["r"] / 2
+            found = {key: t for key, t in adapters[official].items() if ".lora_" in key}
+            self.assertEqual(set(found), {key.removeprefix("base_model.model.") for key in trained})
+            for key, tensor in found.items():
+                expected = trained[f"base_model.model.{key}"] * (factor if "lora_B" in key else 1)
+                self.assertTrue(torch.equal(tensor.float(), expected), (name, key))
+        rows = torch.load(folder / "decoder_first_last_layers.pth", weights_only=True)["model.embed_tokens.weight"]
+        self.assertTrue(torch.equal(rows[-len(ADDED):].float(), self.added_rows))
+        base = self.base().get_input_embeddings().weight[: len(rows) - len(ADDED)]
+        self.assertTrue(torch.equal(rows[: len(base)].float(), base.to(rows.dtype).float()))
+
+
+class FusedPeftExportTest(PeftExportTest):
+    """Fused projections, LongRoPE, an output head of its own."""
+
+    family = "phi3_longrope"
 
 
 if __name__ == "__main__":

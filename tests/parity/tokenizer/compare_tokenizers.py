@@ -533,6 +533,8 @@ def main():
     parser.add_argument("--model", action="append", default=[], metavar="NAME=FILE", help="SentencePiece models")
     parser.add_argument("--fetch-mistral", metavar="FOLDER", help="get Mistral's model into this folder and check it")
     parser.add_argument("--only", default="", help="only the cases with this in their name")
+    parser.add_argument("--strings", type=int, default=NUM_STRINGS,
+                        help="a real tokenizer; a quarter of them texts as they are, where there are as many")
     parser.add_argument("--time", action="store_true")
     arguments = parser.parse_args()
 
@@ -583,7 +585,7 @@ def main():
                 continue
             added = [token.content for token in reference.get_added_tokens_decoder().values()]
             is_main = name in MAIN_CASES or folder in folders or name.split(",")[0] in dict(models_given)
-            count = NUM_STRINGS if is_main else NUM_STRINGS // 5
+            count = arguments.strings if is_main else arguments.strings // 5
             strings = make_strings(rng, count, real, added)
             if is_main:
                 strings += points
