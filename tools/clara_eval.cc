@@ -231,7 +231,8 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
   const bool is_bfloat16 =
       clara::resolve_dtype(dtype_of(model_arguments.dtype), device) == torch::kBFloat16;
   planned.origin.dtype = is_bfloat16 ? "bfloat16" : "float32";
-  if (env.rank == 0) clara::check_output_folder(run.output, planned, run.overwrite);
+  // Of a group, rank 0 looks once all have met, so that its refusal reaches the others.
+  if (env.world_size == 1) clara::check_output_folder(run.output, planned, run.overwrite);
   const clara::RowSource rows({{arguments.data, 1.0, 0}}, arguments.max_rows);
   clara::check_records(rows);
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -217,8 +218,11 @@ int train_as_rank(const clara::RunConfig& config, const clara::LaunchEnv& env,
   const std::unique_ptr<clara::Communicator> communicator =
       clara::tools::join_as_rank(env, config.parallel.timeout_seconds, is_cuda);
   options.communicator = communicator.get();
-  // Whoever started the group again wants it to go on.
-  if (env.restart_count > 0 && options.resume == "never") options.resume = "auto";
+  // Whoever started the group again wants it to go on from where it was, not from where it began.
+  if (env.restart_count > 0 && (options.resume == "never" ||
+                                std::filesystem::exists(config.output.folder + "/checkpoints"))) {
+    options.resume = "auto";
+  }
   Watcher watcher(config, env.rank, level);
   clara::TrainLoopResult result;
   try {

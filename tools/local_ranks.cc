@@ -197,6 +197,8 @@ void refuse_other_launcher(const LaunchEnv& env) {
 
 int run_local_ranks(const LocalRanks& ranks) {
   count_stop_signals();
+  // Where whoever started this process ignores SIGCHLD, nobody could wait for the ranks.
+  ::signal(SIGCHLD, SIG_DFL);
   std::uint16_t port = 0;
   const int store_socket = open_store_socket(port);
   const pid_t parent = ::getpid();

@@ -44,7 +44,9 @@ std::unique_ptr<Communicator> join_as_rank(const LaunchEnv& env, double timeout_
 
 void end_rank(const LaunchEnv& env, const std::exception& error) {
   const std::string text = error_text(error);
-  if (env.rank == 0 || (env.rank == 1 && is_end_of_rank_0(text))) print_error(text);
+  // Rank 1 may have died with rank 0's node: then the first rank of each other node tells it.
+  const bool speaks_for_rank_0 = env.rank == 1 || env.local_rank == 0;
+  if (env.rank == 0 || (speaks_for_rank_0 && is_end_of_rank_0(text))) print_error(text);
   end_now(exit_code_of(error));
 }
 

@@ -14,7 +14,7 @@ std::unique_ptr<Communicator> join_as_rank(const LaunchEnv& env, double timeout_
                                            bool with_cuda);
 
 /// Ends this rank at once: threads may still wait for dead peers. Rank 0 speaks for all; where it
-/// died, rank 1 does.
+/// died, rank 1 and the first ranks of other nodes do.
 [[noreturn]] void end_rank(const LaunchEnv& env, const std::exception& error);
 
 }  // namespace clara::tools

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <csignal>
+#include <ctime>
 
 #include <unistd.h>
 
@@ -10,9 +11,23 @@ namespace clara::tools {
 
 inline volatile std::sig_atomic_t g_stop_signal = 0;
 
+inline timespec g_stop_signal_time = {};
+
+/// One request may arrive twice: of a whole group of processes the launcher gets it too and passes
+/// it on. The same signal within this time is not a second request.
+inline constexpr double kSameRequestSeconds = 0.25;
+
 extern "C" inline void clara_handle_stop_signal(int number) {
-  if (g_stop_signal != 0) _exit(128 + number);
-  g_stop_signal = number;
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  if (g_stop_signal == 0) {
+    g_stop_signal_time = now;
+    g_stop_signal = number;
+    return;
+  }
+  const double seconds = static_cast<double>(now.tv_sec - g_stop_signal_time.tv_sec) +
+                         static_cast<double>(now.tv_nsec - g_stop_signal_time.tv_nsec) * 1e-9;
+  if (number != g_stop_signal || seconds > kSameRequestSeconds) _exit(128 + number);
 }
 
 inline void install_stop_signals() {

@@ -35,7 +35,8 @@ constexpr const char* kVariables[] = {"RANK",
                                       "SLURM_STEP_NODELIST",
                                       "SLURM_STEP_ID",
                                       "SLURM_JOB_ID",
-                                      "SLURM_NTASKS_PER_NODE",
+                                      "SLURM_STEP_TASKS_PER_NODE",
+                                      "SLURM_NODEID",
                                       "SLURM_RESTART_COUNT",
                                       "OMPI_COMM_WORLD_RANK",
                                       "OMPI_COMM_WORLD_SIZE",
@@ -145,14 +146,45 @@ void read_torchrun(LaunchEnv& env, Reader& reader) {
     reader.report("MASTER_ADDR", "expected the host of rank 0", "nothing");
 }
 
+/// Takes a whole number off the front of a text.
+std::optional<std::int64_t> take_number(std::string_view& text) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc()) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return number;
+}
+
+/// Tasks of the node with this number in Slurm's list, "4(x2),2": two nodes of four, one of two;
+/// nothing where the list does not say it.
+std::optional<std::int64_t> slurm_tasks_of_node(std::string_view list, std::int64_t node) {
+  while (true) {
+    const std::optional<std::int64_t> tasks = take_number(list);
+    if (!tasks) return std::nullopt;
+    std::int64_t num_nodes = 1;
+    if (list.starts_with("(x")) {
+      list.remove_prefix(2);
+      const std::optional<std::int64_t> repeated = take_number(list);
+      if (!repeated || !list.starts_with(")")) return std::nullopt;
+      num_nodes = *repeated;
+      list.remove_prefix(1);
+    }
+    if (node < num_nodes) return tasks;
+    node -= num_nodes;
+    if (!list.starts_with(",")) return std::nullopt;
+    list.remove_prefix(1);
+  }
+}
+
 void read_slurm(LaunchEnv& env, Reader& reader) {
   env.launcher = "slurm";
   env.world_size = reader.number("SLURM_STEP_NUM_TASKS", 1, Reader::kMaxNumber);
   env.rank = reader.number("SLURM_PROCID", 0, Reader::kMaxNumber);
   env.local_rank = reader.number("SLURM_LOCALID", 0, Reader::kMaxNumber);
   const std::int64_t nodes = reader.number("SLURM_STEP_NUM_NODES", 1, Reader::kMaxNumber, 1);
-  env.local_world_size = reader.number("SLURM_NTASKS_PER_NODE", 1, Reader::kMaxNumber,
-                                       (env.world_size + nodes - 1) / nodes);
+  const std::int64_t node = reader.number("SLURM_NODEID", 0, Reader::kMaxNumber, 0);
+  env.local_world_size = slurm_tasks_of_node(reader.text("SLURM_STEP_TASKS_PER_NODE"), node)
+                             .value_or((env.world_size + nodes - 1) / nodes);
   env.restart_count = reader.number("SLURM_RESTART_COUNT", 0, Reader::kMaxNumber, 0);
   check_places(env, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", reader);
   const std::int64_t job = reader.number("SLURM_JOB_ID", 0, Reader::kMaxNumber, 0);
@@ -188,6 +220,10 @@ std::map<std::string, std::string> environment_variables() {
 LaunchEnv read_launch_env(const std::map<std::string, std::string>& variables) {
   Reader reader(variables);
   LaunchEnv env;
+  if (reader.text("RANK") == "0" && reader.text("WORLD_SIZE") == "1" &&
+      !reader.has("MASTER_PORT")) {
+    return env;  // left behind in a container, say: there is nobody to meet
+  }
   if (reader.has("RANK") || reader.has("WORLD_SIZE")) {
     read_torchrun(env, reader);
   } else if (reader.has("SLURM_STEP_NUM_TASKS") && reader.text("SLURM_STEP_NUM_TASKS") != "1") {

@@ -533,6 +533,7 @@ TrainLoopResult train_stage(const RunConfig& config, const JobOptions& options,
       make_model(config, *inputs.text.tokenizer, communicator.local_rank(), observer);
   check_same_on_all_ranks("training rows: " + std::to_string(inputs.data->rows_per_epoch()) +
                               "\nvalidation rows: " + std::to_string(inputs.validation.size()) +
+                              "\ndevice: " + (model->device().is_cuda() ? "cuda" : "cpu") +
                               "\ndtype: " + std::string(c10::toString(model->base().dtype())) +
                               data_fingerprint_lines(inputs.fingerprints),
                           communicator);

@@ -3,6 +3,7 @@
 environment; the same curve on any number of them, also where the number changes at a resume.
 """
 
+import os
 import shutil
 import signal
 import sys
@@ -70,11 +71,19 @@ class LaunchTest(RankCase):
         self.assertEqual([row["step"] for row in step_rows(place / "run")], [1, 2, 3, 4, 5, 6])
 
     def test_a_stop_signal_ends_all_ranks_after_the_same_step(self):
-        place = self.rank_place("stopped", trainer__max_steps=200, trainer__num_epochs=99)
+        # To the launcher alone, and to all processes at once, to which the launcher passes it on again.
+        for to_all in (False, True):
+            with self.subTest(to_all=to_all):
+                self.check_stop(to_all)
+
+    def check_stop(self, to_all):
+        place = self.rank_place(f"stopped_{to_all}", trainer__max_steps=200, trainer__num_epochs=99)
         process, log = self.launch(place, "--num-processes", 2)
         self.wait_for_step(place, 2, process)
         ranks = children_of(process)
         self.assertEqual(sorted(ranks), [0, 1])
+        for rank in ranks.values() if to_all else ():
+            os.kill(rank, signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(120), STOPPED_BY_SIGTERM, log.read_text())
         self.assertEqual([p for p in ranks.values() if is_alive(p)], [])

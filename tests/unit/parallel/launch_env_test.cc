@@ -1,6 +1,8 @@
 // The environment of every launcher, and everything that can be wrong with it.
 #include "clara/parallel/launch_env.h"
 
+#include <cstdint>
+#include <map>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -96,6 +98,26 @@ TEST(LaunchEnv, ATorchrunGroupOfOneIsAGroup) {
                          {"MASTER_PORT", "1234"}};
   EXPECT_EQ(read_launch_env(one).launcher, "torchrun");
   EXPECT_EQ(read_launch_env(one).local_world_size, 1);
+}
+
+TEST(LaunchEnv, AGroupOfOneThatNamesNoPlaceToMeetIsASingleProcess) {
+  const LaunchEnv env = read_launch_env({{"RANK", "0"}, {"WORLD_SIZE", "1"}});
+  EXPECT_EQ(env.launcher, "none");
+  EXPECT_EQ(env.world_size, 1);
+  EXPECT_THAT(refusal({{"RANK", "1"}, {"WORLD_SIZE", "1"}}), HasSubstr("RANK"));
+}
+
+TEST(LaunchEnv, SlurmsStepSaysHowManyRanksANodeHas) {
+  Variables uneven = with(kSlurm, "SLURM_STEP_NUM_TASKS", "10");
+  uneven = with(uneven, "SLURM_STEP_NUM_NODES", "3");
+  uneven = with(uneven, "SLURM_STEP_TASKS_PER_NODE", "4(x2),2");
+  for (const auto& [node, tasks] :
+       std::map<std::string, std::int64_t>{{"0", 4}, {"1", 4}, {"2", 2}})
+    EXPECT_EQ(read_launch_env(with(uneven, "SLURM_NODEID", node)).local_world_size, tasks) << node;
+  // A list that says nothing: as if spread evenly.
+  for (const char* list : {"", "4(x", "four"}) {
+    EXPECT_EQ(read_launch_env(with(uneven, "SLURM_STEP_TASKS_PER_NODE", list)).local_world_size, 4);
+  }
 }
 
 TEST(LaunchEnv, EveryMistakeIsListedAtOnce) {
