@@ -156,14 +156,6 @@ class Parity : public ::testing::TestWithParam<std::filesystem::path> {
   static bool same_choice(const Choice& a, const Choice& b) {
     return torch::equal(a.indices_S, b.indices_S);
   }
-
-  /// Whether rounding turns no choice of documents: else it is the loss of another computation.
-  bool chooses_as_float32(const ClaraModel& rounded, const std::vector<Example>& examples) const {
-    const auto exact = fixture_.load_model(torch::kFloat32, parity_device());
-    const std::vector<Choice> expected = choices(*exact, examples),
-                              found = choices(rounded, examples);
-    return std::equal(expected.begin(), expected.end(), found.begin(), same_choice);
-  }
   /// By how much float32 prefers its own choice to the other one, at most.
   static double preference(const Choice& exact, const Choice& other) {
     return (exact.scores_K.index_select(0, exact.indices_S) -
@@ -171,6 +163,27 @@ class Parity : public ::testing::TestWithParam<std::filesystem::path> {
         .abs()
         .max()
         .item<double>();
+  }
+
+  /// The rows of joint training for which both models choose the same documents. A near tie that
+  /// rounding decides the other way is another computation, not an imprecise one; that it is a near
+  /// tie, and that there are few, is expected here.
+  std::vector<Example> rows_with_same_choice(const ClaraModel& exact,
+                                             const ClaraModel& rounded) const {
+    const std::vector<Example> all = fixture_.examples("joint");
+    const std::vector<Choice> exact_choices = choices(exact, all),
+                              rounded_choices = choices(rounded, all);
+    std::vector<Example> rows;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (same_choice(exact_choices[i], rounded_choices[i])) {
+        rows.push_back(all[i]);
+      } else {
+        EXPECT_LE(preference(exact_choices[i], rounded_choices[i]), kBfloat16ScoreError)
+            << "row " << i << ": another document was chosen, and not for a near tie";
+      }
+    }
+    EXPECT_GE(2 * rows.size(), all.size()) << "rounding decides most choices";
+    return rows;
   }
 
   using TensorsByName = std::map<std::string, torch::Tensor>;
@@ -393,10 +406,18 @@ TEST_P(Parity, Bfloat16LossesStayNearTheFloat32Fixture) {
   for (const std::string stage : {"scp", "tune", "joint"}) {
     SCOPED_TRACE(stage);
     const auto model = fixture_.load_model(torch::kBFloat16, parity_device());
-    if (stage == "joint" && !chooses_as_float32(*model, fixture_.examples(stage))) continue;
-    const double expected = fixture_.json().at("stages").at(stage).at("loss").get<double>();
-    EXPECT_NEAR(gradients(*model, stage, fixture_.examples(stage), 0).result.loss, expected,
-                0.01 * expected);
+    std::vector<Example> rows = fixture_.examples(stage);
+    double expected = fixture_.json().at("stages").at(stage).at("loss").get<double>();
+    if (stage == "joint") {
+      const auto exact = fixture_.load_model(torch::kFloat32, parity_device());
+      std::vector<Example> same = rows_with_same_choice(*exact, *model);
+      // The fixture has the loss of all rows; of fewer, the float32 model that is held to it.
+      if (same.size() < rows.size()) {
+        rows = std::move(same);
+        expected = gradients(*exact, stage, rows, 0).result.loss;
+      }
+    }
+    EXPECT_NEAR(gradients(*model, stage, rows, 0).result.loss, expected, 0.01 * expected);
   }
 }
 
@@ -418,24 +439,12 @@ TEST_P(Parity, Bfloat16GradientsPointWhereTheFloat32FixturesDo) {
 }
 
 // The float32 model, which other tests hold to the fixture, runs beside the bfloat16 one: it says
-// which documents each of them chooses. A near tie that rounding decides the other way is another
-// computation, not an imprecise one, so such a row is left out of what is compared.
+// which documents each of them chooses.
 TEST_P(Parity, Bfloat16JointTrainingFollowsTheFloat32OneWhereBothChooseTheSame) {
   const auto exact = fixture_.load_model(torch::kFloat32, parity_device());
   const auto rounded = fixture_.load_model(torch::kBFloat16, parity_device());
-  const std::vector<Example> all = fixture_.examples("joint");
-  const std::vector<Choice> exact_choices = choices(*exact, all),
-                            rounded_choices = choices(*rounded, all);
-  std::vector<Example> examples;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (same_choice(exact_choices[i], rounded_choices[i])) {
-      examples.push_back(all[i]);
-    } else {
-      EXPECT_LE(preference(exact_choices[i], rounded_choices[i]), kBfloat16ScoreError)
-          << "row " << i << ": another document was chosen, and not for a near tie";
-    }
-  }
-  ASSERT_GE(2 * examples.size(), all.size()) << "rounding decides most choices";
+  const std::vector<Example> examples = rows_with_same_choice(*exact, *rounded);
+  ASSERT_FALSE(examples.empty());
 
   const auto similarity = cosine_by_adapter(gradients(*rounded, "joint", examples, 0).by_name,
                                             gradients(*exact, "joint", examples, 0).by_name);

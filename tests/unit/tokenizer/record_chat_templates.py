@@ -1,12 +1,19 @@
 """Writes chat_templates.json beside this file: templates of published models as they render with jinja2.
 
-    record_chat_templates.py     needs the Python module jinja2
+    record_chat_templates.py                                needs the Python module jinja2
+    record_chat_templates.py --published FOLDER --out FILE  the models' own templates instead of those below
 
-The templates are written here in the form that the models' repositories have (long tool-calling parts are
+FOLDER is an unpacked source distribution of llama-cpp-python (PyPI; 0.3.36 was used), whose llama.cpp carries published templates
+as they are; CLARA_CHAT_TEMPLATES=FILE clara_tokenizer_test then holds the formats to them.
+
+The templates below are written here in the form that the models' repositories have (long tool-calling parts are
 left out where they do not reach a conversation without tools). They are rendered as transformers does, but without the
 clock: a template that prints today's date prints the date that it falls back to.
 """
+import argparse
+import ast
 import json
+import re
 from pathlib import Path
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -286,6 +293,24 @@ TEMPLATES = [
     ("gemma-2-2b-it", "gemma", GEMMA2, False),
     ("gemma-3-1b-it", "gemma3", GEMMA3, True),
 ]
+# (file of models/templates, or name in tests/test-chat-template.cpp, of llama.cpp; format; has a system role)
+PUBLISHED = [
+    ("Qwen-Qwen2.5-7B-Instruct.jinja", "chatml", True),
+    ("Qwen-Qwen3-0.6B.jinja", "qwen3", True),
+    ("meta-llama-Llama-3.1-8B-Instruct.jinja", "llama3_dated", True),
+    ("meta-llama-Llama-3.2-3B-Instruct.jinja", "llama3_dated", True),
+    ("meta-llama-Llama-3.3-70B-Instruct.jinja", "llama3_dated", True),
+    ("microsoft-Phi-3.5-mini-instruct.jinja", "phi3", True),
+    ("google-gemma-2-2b-it.jinja", "gemma", False),
+    ("teknium/OpenHermes-2.5-Mistral-7B", "chatml", True),
+    ("mistralai/Mistral-7B-Instruct-v0.2 (NOTE: Old pre-v1 without a system prompt)", "mistral_inst_close", False),
+    ("mistralai/Mistral-7B-Instruct-v0.2 (mistralai 'v1' template with a system prompt)", "mistral_inst_system", True),
+    ("google/gemma-7b-it", "gemma", False),
+    ("Llama-3", "llama3", True),
+    ("phi-4", "phi4", True),
+]
+# The first template of Llama 3 begins another answer after every conversation, whatever add_generation_prompt says.
+LLAMA3_BEGIN = "<|start_header_id|>assistant<|end_header_id|>\n\n"
 SYSTEM = "You are a helpful assistant. "
 USER = "Background:\n a document \n\nQuestion:who is it? "
 ANSWER = "It is <|im_end|> Ada."
@@ -303,17 +328,39 @@ def render(template, turns, generation_prompt):
     )
 
 
+def published_templates(folder):
+    """The templates of PUBLISHED, with a name for messages."""
+    (tests,) = folder.rglob("tests/test-chat-template.cpp")
+    cases = dict(re.findall(
+        r'\.name= \*/ "(.*?)",\s*/\* \.template_str= \*/ (.*?),\s*/\* \.expected_output=', tests.read_text(), re.DOTALL
+    ))  # fmt: skip
+    for name, chat_format, system_role in PUBLISHED:
+        if name.endswith(".jinja"):
+            (file,) = folder.rglob(f"models/templates/{name}")
+            template = file.read_text()
+        else:
+            literal = cases[name]
+            template = literal[3:-2] if literal.startswith("R") else ast.literal_eval(literal)
+        yield name, chat_format, template, system_role
+
+
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--published", type=Path, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("chat_templates.json"))
+    arguments = parser.parse_args()
+    if arguments.published and arguments.out == parser.get_default("out"):
+        parser.error("--published needs --out: those templates are not part of the project")
     records = []
-    for model, name, template, system_role in TEMPLATES:
+    for model, name, template, system_role in published_templates(arguments.published) if arguments.published else TEMPLATES:
         turns = [("system", SYSTEM), ("user", USER)] if system_role else [("user", f"{SYSTEM}\n{USER}")]
         records.append({
             "model": model, "format": name, "template": template, "system": SYSTEM, "user": USER, "answer": ANSWER,
             "prompt": render(template, turns, True),
-            "conversation": render(template, [*turns, ("assistant", ANSWER)], False),
+            "conversation": render(template, [*turns, ("assistant", ANSWER)], False).removesuffix(LLAMA3_BEGIN),
         })
     text = json.dumps(records, indent=1, ensure_ascii=False) + "\n"
-    Path(__file__).with_name("chat_templates.json").write_text(text, encoding="utf-8")
+    arguments.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
