@@ -5,40 +5,30 @@
 #include <map>
 #include <sstream>
 
-#include "trainer/input_fingerprint.h"
+#include "trainer/initial_model.h"
+#include "trainer/job_inputs.h"
+#include "trainer/rank_agreement.h"
 #include "trainer/resume_check.h"
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 #include <unistd.h>
 
 #include "clara/checkpoint/open_model.h"
-#include "clara/checkpoint/peft_adapter.h"
 #include "clara/checkpoint/tokenizer_export.h"
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
 #include "clara/common/folder_lock.h"
-#include "clara/common/seeds.h"
 #include "clara/common/version.h"
-#include "clara/common/weights_digest.h"
 #include "clara/config/load_config.h"
 #include "clara/latents/document_latents.h"
 #include "clara/objectives/compression_objective.h"
 #include "clara/objectives/joint_objective.h"
 #include "clara/objectives/retriever_objective.h"
-#include "clara/trainer/sequence_limits.h"
 
 namespace clara {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool uses_frozen_documents(Stage stage) {
-  return stage == Stage::kJoint || stage == Stage::kRetriever;
-}
-
-LoraSettings lora_settings(const LoraConfig& config) {
-  return {config.rank, config.alpha, config.dropout, config.target_modules};
-}
 
 bool holds_run(const fs::path& folder) {
   return !list_checkpoints(folder / "checkpoints").empty() || fs::exists(folder / "final") ||
@@ -90,199 +80,6 @@ std::optional<fs::path> choose_checkpoint(const RunConfig& config, const std::st
 /// 0 leaves LibTorch's own choice: OMP_NUM_THREADS, else all processors.
 void set_threads(std::int32_t num_threads) {
   if (num_threads > 0) at::set_num_threads(num_threads);
-}
-
-/// Text side, rows and prompts: all that can be checked without weights.
-struct JobInputs {
-  TextSide text;
-  std::unique_ptr<PromptBuilder> prompts;
-  std::unique_ptr<RecordTrainingData> data;
-  std::vector<Example> validation;
-  std::vector<std::string> skipped_validation;
-  std::map<std::string, std::string> fingerprints;  ///< of the files
-};
-
-/// A pass of validation reads each row once; a weight there would silently be without effect.
-void check_validation_weights(const std::vector<DataSource>& sources) {
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    if (sources[i].weight == 1) continue;
-    throw ConfigError("data.validation." + std::to_string(i) +
-                      ".weight: validation reads each row once and has no use for a weight; leave "
-                      "it out (max_rows takes the first rows of a file)");
-  }
-}
-
-/// `look_only`: bad rows are for the caller to find and count, instead of ending it here.
-JobInputs open_inputs(const RunConfig& config, bool look_only = false) {
-  check_validation_weights(config.data.validation);
-  const BaseConfig base = load_base_config(config.model.base);
-  check_sequence_limits(config, base);
-  check_base_tensors(config.model.base, base);
-  JobInputs inputs;
-  inputs.text =
-      open_text_side(config.model.base, config.num_memory_tokens(), config.model.chat_format);
-  inputs.prompts = std::make_unique<PromptBuilder>(
-      *inputs.text.tokenizer, inputs.text.chat_format, inputs.text.special_tokens,
-      inputs.text.bos_id, inputs.text.eos_id,
-      PromptSettings{config.model.doc_max_tokens, config.trainer.max_sequence_tokens,
-                     config.objective.num_selected, config.trainer.seed});
-  const ExampleBuilder builder(config.stage, *inputs.prompts);
-  const bool skip = config.data.on_bad_record == "skip";
-  inputs.data = std::make_unique<RecordTrainingData>(
-      RowSource(config.data.train, config.data.max_rows), builder, config.data.shuffle_seed, skip);
-  std::optional<RowSource> validation;
-  if (!config.data.validation.empty()) {
-    // Spread over all files, where there are more rows than are used.
-    validation.emplace(config.data.validation);
-    const std::int64_t limit = config.trainer.max_validation_rows;
-    const std::int64_t used = limit > 0 ? std::min(limit, validation->size()) : validation->size();
-    for (std::int64_t k = 0; k < used; ++k) {
-      const std::int64_t i = k * validation->size() / used;
-      try {
-        inputs.validation.push_back(
-            builder.build(validation->row(i), 0, static_cast<std::uint64_t>(i)));
-      } catch (const DataError& error) {
-        if (!skip && !look_only) throw;
-        inputs.skipped_validation.emplace_back(error.what());
-      }
-    }
-  }
-  inputs.fingerprints =
-      fingerprint_inputs(config, inputs.data->source(), validation ? &*validation : nullptr);
-  // The first row tells of a wrong kind of file before any weight is read.
-  if (!look_only) (void)inputs.data->row(0, 0);
-  return inputs;
-}
-
-/// The PEFT folder that an adapter starts from; empty: none.
-std::string adapter_folder(const RunConfig& config, AdapterRole role) {
-  const AdapterFolders& folders = config.model.adapters;
-  switch (role) {
-    case AdapterRole::kCompressor:
-      return folders.compressor;
-    case AdapterRole::kQueryReasoner:
-      return folders.query_reasoner;
-    case AdapterRole::kGenerator:
-      return folders.generator;
-  }
-  throw Error("unknown adapter role");
-}
-
-/// What the adapters start from can be opened: told before any weight is read.
-void check_initial_adapters(const RunConfig& config) {
-  const std::string& from = config.model.init_from;
-  if (is_peft_folder(from)) {
-    (void)read_peft_settings(from);
-  } else if (!from.empty()) {
-    (void)describe_model_folder(from);
-  }
-  for (AdapterRole role : kAdapterRoles) {
-    if (const std::string folder = adapter_folder(config, role); !folder.empty())
-      (void)read_peft_settings(folder);
-  }
-}
-
-void start_from_peft_folder(AdapterRole role, const std::string& folder, ClaraModel& model,
-                            TrainObserver& observer) {
-  LoraAdapter& adapter = model.adapter(role);
-  adapter = read_peft_adapter(folder, model.base().config(), model.device());
-  std::string targets;
-  for (const std::string& name : adapter.target_module_names())
-    targets += (targets.empty() ? "" : ", ") + name;
-  std::ostringstream alpha;
-  alpha << adapter.settings().alpha;
-  observer.on_message(adapter_name(role) + ": starts from " + folder + " (rank " +
-                      std::to_string(adapter.settings().rank) + ", alpha " + alpha.str() + ", " +
-                      targets + ")");
-}
-
-void initialise_from(const RunConfig& config, const Tokenizer& tokenizer, ClaraModel& model,
-                     TrainObserver& observer) {
-  if (is_peft_folder(config.model.init_from)) {
-    for (AdapterRole role : kAdapterRoles)
-      start_from_peft_folder(role, config.model.init_from, model, observer);
-  } else if (!config.model.init_from.empty()) {
-    const ModelDescription from = describe_model_folder(config.model.init_from);
-    const auto refuse = [&](const std::string& key, const std::string& theirs,
-                            const std::string& ours) {
-      throw ConfigError("model.init_from: " + config.model.init_from + " was trained with " + key +
-                        " " + theirs + ", this config says " + ours);
-    };
-    if (from.doc_max_tokens != config.model.doc_max_tokens) {
-      refuse("doc_max_tokens", std::to_string(from.doc_max_tokens),
-             std::to_string(config.model.doc_max_tokens));
-    }
-    if (from.compression_rate != config.model.compression_rate) {
-      refuse("compression_rate", std::to_string(from.compression_rate),
-             std::to_string(config.model.compression_rate));
-    }
-    if (from.lora.rank != config.model.lora.rank) {
-      refuse("lora.rank", std::to_string(from.lora.rank), std::to_string(config.model.lora.rank));
-    }
-    if (from.lora.alpha != config.model.lora.alpha) {
-      refuse("lora.alpha", std::to_string(from.lora.alpha),
-             std::to_string(config.model.lora.alpha));
-    }
-    const auto targets = [](const LoraAdapter& adapter) {
-      std::string names;
-      for (const std::string& name : adapter.target_module_names())
-        names += (names.empty() ? "" : ", ") + name;
-      return names;
-    };
-    const std::string theirs =
-        targets(LoraAdapter(model.base().config(), from.lora, 0, torch::kCPU));
-    const std::string ours = targets(model.adapter(AdapterRole::kCompressor));
-    if (theirs != ours) refuse("lora.target_modules", theirs, ours);
-    std::error_code no_such_folder;
-    if (from.base != config.model.base &&
-        !fs::equivalent(from.base, config.model.base, no_such_folder)) {
-      observer.on_message("warning: model.base is " + config.model.base + " but " +
-                          config.model.init_from + " was trained on " + from.base +
-                          "; adapters fit no other weights than those they were trained on");
-    }
-    if (from.document_format != config.data.document_format) {
-      observer.on_message("warning: data.document_format is " + config.data.document_format +
-                          " but " + config.model.init_from + " was trained with " +
-                          from.document_format);
-    }
-    load_model_folder(config.model.init_from, tokenizer, model);
-  } else if (config.stage != Stage::kScp && config.model.adapters.compressor.empty()) {
-    observer.on_message("warning: model.init_from is not set: " + to_string(config.stage) +
-                        " starts from an untrained compressor");
-  }
-  const auto start_from_folder = [&](AdapterRole role) {
-    if (const std::string folder = adapter_folder(config, role); !folder.empty())
-      start_from_peft_folder(role, folder, model, observer);
-  };
-  // Before the query reasoner becomes a copy of it.
-  start_from_folder(AdapterRole::kCompressor);
-  if (config.stage == Stage::kTune && config.objective.generator_init == "reset") {
-    model.adapter(AdapterRole::kGenerator) =
-        LoraAdapter(model.base().config(), lora_settings(config.model.lora),
-                    derive_seed(config.trainer.seed, "generator_reset"), model.device());
-  }
-  if (uses_frozen_documents(config.stage)) {
-    if (config.objective.query_reasoner_init == "compressor") {
-      model.adapter(AdapterRole::kQueryReasoner) = model.adapter(AdapterRole::kCompressor).clone();
-    } else if (config.objective.query_reasoner_init == "random") {
-      model.adapter(AdapterRole::kQueryReasoner) =
-          LoraAdapter(model.base().config(), lora_settings(config.model.lora),
-                      derive_seed(config.trainer.seed, "query_reasoner_random"), model.device());
-    }
-  }
-  start_from_folder(AdapterRole::kQueryReasoner);
-  start_from_folder(AdapterRole::kGenerator);
-}
-
-std::unique_ptr<ClaraModel> make_model(const RunConfig& config, const Tokenizer& tokenizer,
-                                       std::int64_t local_rank, TrainObserver& observer) {
-  const torch::Device device = resolve_device(config.model.device, local_rank);
-  auto model = std::make_unique<ClaraModel>(
-      load_base_llm(config.model.base, resolve_dtype(config.model.dtype, device), device),
-      lora_settings(config.model.lora), config.num_memory_tokens(), config.model.memory_init,
-      config.trainer.seed);
-  initialise_from(config, tokenizer, *model, observer);
-  return model;
 }
 
 /// Bytes of memory that the machine has.
@@ -428,24 +225,6 @@ void report_skipped(const std::map<std::int64_t, std::string>& rows,
   for (const std::string& message : validation) observer.on_message("  " + message);
 }
 
-/// Bad rows that any rank met; each counts once. A collective.
-std::map<std::int64_t, std::string> skipped_rows_of_all(const RecordTrainingData& data,
-                                                        Communicator& communicator) {
-  std::string own;
-  for (const auto& [row, message] : data.skipped_rows())
-    own += std::to_string(row) + " " + message + '\0';
-  std::map<std::int64_t, std::string> all;
-  for (const std::string& rank : communicator.gather(own)) {
-    for (std::size_t begin = 0; begin < rank.size();) {
-      const std::size_t blank = rank.find(' ', begin), end = rank.find('\0', begin);
-      std::string& message = all[std::stoll(rank.substr(begin, blank - begin))];
-      if (message.empty()) message = rank.substr(blank + 1, end - blank - 1);
-      begin = end + 1;
-    }
-  }
-  return all;
-}
-
 /// The checkpoint that rank 0 chooses. A collective; where rank 0 refuses, it announces that.
 std::optional<fs::path> choose_checkpoint_together(const RunConfig& config,
                                                    const std::string& resume,
@@ -464,49 +243,6 @@ std::optional<fs::path> choose_checkpoint_together(const RunConfig& config,
                           "the run folder (output.folder) on a shared file system");
   }
   return chosen;
-}
-
-/// What every rank must have alike; each line begins with its name.
-void check_same_on_all_ranks(const std::string& lines, Communicator& communicator) {
-  const std::vector<std::string> all = communicator.gather(lines);
-  for (std::size_t rank = 1; rank < all.size(); ++rank) {
-    if (all[rank] == all[0]) continue;
-    std::istringstream first(all[0]), other(all[rank]);
-    std::string expected, found;
-    while (std::getline(first, expected) && std::getline(other, found) && expected == found) {
-    }
-    throw DataError("the ranks must work on the same: expected \"" + expected +
-                    "\" as on rank 0, found \"" + found + "\" on rank " + std::to_string(rank));
-  }
-}
-
-/// One line of each data file: the rows must be the same everywhere.
-std::string data_fingerprint_lines(const std::map<std::string, std::string>& fingerprints) {
-  std::string lines;
-  for (const auto& [name, fingerprint] : fingerprints) {
-    if (name.starts_with("file of data.")) lines += "\n" + name + ": " + fingerprint;
-  }
-  return lines;
-}
-
-/// The base must be the same everywhere. One rank of a node reads large files whole, once; the
-/// others find its result.
-void check_same_base(const std::string& base, Communicator& communicator) {
-  if (communicator.size() == 1) return;
-  WeightsDigest digest;
-  if (communicator.local_rank() == 0) digest = digest_weights(base, user_cache_folder());
-  communicator.barrier();
-  if (communicator.local_rank() != 0) digest = digest_weights(base, user_cache_folder());
-  check_same_on_all_ranks("files of " + base + ": " + digest.layout, communicator);
-  const std::vector<std::string> contents = communicator.gather(digest.content);
-  std::size_t first = 0;  // a node without a cache has no content hash of large files
-  while (first < contents.size() && contents[first].empty()) ++first;
-  for (std::size_t rank = first + 1; rank < contents.size(); ++rank) {
-    if (contents[rank].empty() || contents[rank] == contents[first]) continue;
-    throw DataError(base + ": the weights of rank " + std::to_string(rank) + " (content " +
-                    contents[rank] + ") are not those of rank " + std::to_string(first) + " (" +
-                    contents[first] + "); copy the model anew to the nodes");
-  }
 }
 
 /// Everything but the communicator's own end.
