@@ -11,16 +11,14 @@
 
 #include "tools/exit_codes.h"
 #include "tools/stop_signals.h"
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "clara/common/error.h"
+#include "clara/parallel/store_socket.h"
 
 namespace clara::tools {
 namespace {
@@ -35,24 +33,6 @@ struct Rank {
 
 std::string reason() { return std::strerror(errno); }
 
-/// A listening socket on a free port of this machine, for rank 0 to inherit: no other program can
-/// take the port in between.
-int open_store_socket(std::uint16_t& port) {
-  const int file = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  if (file < 0 || ::bind(file, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(file, SOMAXCONN) != 0 ||
-      ::getsockname(file, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
-    throw DistributedError("no port of this machine could be opened for the ranks to meet at: " +
-                           reason());
-  }
-  port = ntohs(address.sin_port);
-  return file;
-}
-
 int usable_cores() {
   cpu_set_t cores;
   CPU_ZERO(&cores);
@@ -60,8 +40,8 @@ int usable_cores() {
   return std::max(1, CPU_COUNT(&cores));
 }
 
-[[noreturn]] void become_rank(const LocalRanks& ranks, std::int64_t rank, std::uint16_t port,
-                              int store_socket, pid_t parent) {
+[[noreturn]] void become_rank(const LocalRanks& ranks, std::int64_t rank,
+                              const StoreSocket& meeting, pid_t parent) {
   // A group of its own: a Ctrl-C at the terminal reaches the parent alone, which passes it on once.
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -75,13 +55,13 @@ int usable_cores() {
   set("LOCAL_RANK", rank);
   set("WORLD_SIZE", ranks.num_processes);
   set("LOCAL_WORLD_SIZE", ranks.num_processes);
-  set("MASTER_PORT", port);
+  set("MASTER_PORT", meeting.port);
   ::setenv("MASTER_ADDR", "127.0.0.1", 1);
   set("CLARA_LAUNCHER", 1);
   if (rank == 0) {
-    set("CLARA_STORE_SOCKET", store_socket);
+    set("CLARA_STORE_SOCKET", meeting.file);
   } else {
-    ::close(store_socket);
+    ::close(meeting.file);
   }
   if (std::getenv("OMP_NUM_THREADS") == nullptr) {
     set("OMP_NUM_THREADS",
@@ -199,13 +179,12 @@ int run_local_ranks(const LocalRanks& ranks) {
   count_stop_signals();
   // Where whoever started this process ignores SIGCHLD, nobody could wait for the ranks.
   ::signal(SIGCHLD, SIG_DFL);
-  std::uint16_t port = 0;
-  const int store_socket = open_store_socket(port);
+  const StoreSocket meeting = open_store_socket();
   const pid_t parent = ::getpid();
   std::vector<Rank> started;
   for (std::int64_t rank = 0; rank < ranks.num_processes; ++rank) {
     const pid_t process = ::fork();
-    if (process == 0) become_rank(ranks, rank, port, store_socket, parent);
+    if (process == 0) become_rank(ranks, rank, meeting, parent);
     if (process < 0) {
       const std::string why = reason();
       signal_all(started, SIGKILL);
@@ -214,7 +193,7 @@ int run_local_ranks(const LocalRanks& ranks) {
     }
     started.push_back({process, false, 0});
   }
-  ::close(store_socket);
+  ::close(meeting.file);
   return Watch(ranks, std::move(started)).run();
 }
 

@@ -10,7 +10,7 @@
 
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
-#include "clara/common/gzip_writer.h"
+#include "clara/data/gzip_writer.h"
 
 namespace clara {
 namespace {

@@ -85,9 +85,7 @@ bool is_ml_clara(const JsonValue& row) {
 
 BenchmarkRecord read_ml_clara(const JsonValue& row) {
   if (is_pretraining(row)) return read_pretraining(row);
-  BenchmarkQuestion question;
-  if (const auto id = row.find("id")) question.id = id->id();
-  question.question = required_text(row, "question");
+  BenchmarkQuestion question = begin_question(row, "id", "question");
   for (const char* field : {"answer", "answers", "golden_answers", "gold_answer"}) {
     if (const auto answers = row.find(field)) add_answers(question, *answers);
   }

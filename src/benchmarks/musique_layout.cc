@@ -10,9 +10,7 @@ bool is_musique(const JsonValue& row) {
 }
 
 BenchmarkRecord read_musique(const JsonValue& row) {
-  BenchmarkQuestion question;
-  if (const auto id = row.find("id")) question.id = id->id();
-  question.question = required_text(row, "question");
+  BenchmarkQuestion question = begin_question(row, "id", "question");
   if (const auto answer = row.find("answer")) add_answer(question, answer->text());
   if (const auto aliases = row.find("answer_aliases")) add_answers(question, *aliases);
   // An unanswerable question keeps the answer that its twin with all paragraphs has.

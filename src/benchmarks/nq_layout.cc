@@ -138,9 +138,7 @@ bool is_nq(const JsonValue& row) {
 }
 
 BenchmarkRecord read_nq(const JsonValue& row) {
-  BenchmarkQuestion question;
-  if (const auto id = row.find("example_id")) question.id = id->id();
-  question.question = required_text(row, "question_text");
+  BenchmarkQuestion question = begin_question(row, "example_id", "question_text");
   const auto text = row.find("document_text");
   const std::vector<Token> tokens =
       text ? simplified_tokens(text->text())

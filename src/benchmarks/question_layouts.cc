@@ -13,9 +13,7 @@ bool is_nq_open(const JsonValue& row) {
 }
 
 BenchmarkRecord read_nq_open(const JsonValue& row) {
-  BenchmarkQuestion question;
-  if (const auto id = row.find("id")) question.id = id->id();
-  question.question = required_text(row, "question");
+  BenchmarkQuestion question = begin_question(row, "id", "question");
   for (const char* field : {"answer", "answers"}) {
     if (const auto answers = row.find(field)) add_answers(question, *answers);
   }
@@ -28,9 +26,7 @@ bool is_kilt(const JsonValue& row) {
 }
 
 BenchmarkRecord read_kilt(const JsonValue& row) {
-  BenchmarkQuestion question;
-  if (const auto id = row.find("id")) question.id = id->id();
-  question.question = required_text(row, "input");
+  BenchmarkQuestion question = begin_question(row, "id", "input");
   const auto output = row.find("output");
   if (!output) return question;
   for (const JsonValue& item : output->items()) {
@@ -54,9 +50,7 @@ bool is_flash_rag(const JsonValue& row) {
 }
 
 BenchmarkRecord read_flash_rag(const JsonValue& row) {
-  BenchmarkQuestion question;
-  if (const auto id = row.find("id")) question.id = id->id();
-  question.question = required_text(row, "question");
+  BenchmarkQuestion question = begin_question(row, "id", "question");
   add_answers(question, row.require("golden_answers", "a list of strings"));
   const auto metadata = row.find("metadata");
   if (!metadata) return question;

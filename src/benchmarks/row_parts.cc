@@ -47,6 +47,14 @@ std::string required_text(const JsonValue& object, std::string_view name) {
   return std::string(text);
 }
 
+BenchmarkQuestion begin_question(const JsonValue& row, std::string_view id_field,
+                                 std::string_view text_field) {
+  BenchmarkQuestion question;
+  if (const auto id = row.find(id_field)) question.id = id->id();
+  question.question = required_text(row, text_field);
+  return question;
+}
+
 std::vector<std::string> texts_of(const JsonValue& list) {
   std::vector<std::string> texts;
   for (const JsonValue& item : list.items("a list of strings")) texts.emplace_back(item.text());

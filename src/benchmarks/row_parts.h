@@ -15,6 +15,10 @@ namespace clara {
 /// A string that holds more than white space.
 std::string required_text(const JsonValue& object, std::string_view name);
 
+/// A question with its text and, where the row has one, its id.
+BenchmarkQuestion begin_question(const JsonValue& row, std::string_view id_field,
+                                 std::string_view text_field);
+
 /// Texts of a list of strings.
 std::vector<std::string> texts_of(const JsonValue& list);
 

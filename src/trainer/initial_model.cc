@@ -7,7 +7,6 @@
 
 #include <torch/torch.h>
 
-#include "clara/checkpoint/open_model.h"
 #include "clara/checkpoint/peft_adapter.h"
 #include "clara/common/error.h"
 #include "clara/common/seeds.h"

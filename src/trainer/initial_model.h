@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "clara/checkpoint/open_model.h"
 #include "clara/config/run_config.h"
 #include "clara/model/clara_model.h"
-#include "clara/tokenizer/tokenizer.h"
 #include "clara/trainer/train_loop.h"
 
 namespace clara {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -9,13 +10,9 @@
 #include <thread>
 #include <vector>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include "clara/common/error.h"
 #include "clara/parallel/process_group_communicator.h"
+#include "clara/parallel/store_socket.h"
 
 namespace clara::testing {
 
@@ -28,18 +25,9 @@ inline LaunchEnv meeting_place(std::int64_t size) {
   env.launcher = "clara";
   env.world_size = env.local_world_size = size;
   env.master_addr = "127.0.0.1";
-  const int file = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  if (file < 0 || ::bind(file, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(file, SOMAXCONN) != 0 ||
-      ::getsockname(file, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
-    throw Error("no free port");
-  }
-  env.master_port = ntohs(address.sin_port);
-  env.store_socket = file;
+  const StoreSocket meeting = open_store_socket();
+  env.master_port = meeting.port;
+  env.store_socket = meeting.file;
   return env;
 }
 
@@ -47,6 +35,10 @@ inline LaunchEnv meeting_place(std::int64_t size) {
 inline RankEnds run_ranks(std::int64_t size, const std::function<void(Communicator&)>& work,
                           double timeout_seconds = 60, std::int64_t num_started = -1) {
   if (num_started < 0) num_started = size;
+  // c10d records the collectives of a process in one place that is not safe for several groups at
+  // once, which only these threads have; read when the first group is made.
+  ::setenv("TORCH_FR_BUFFER_SIZE", "0", 1);
+  ::setenv("TORCH_NCCL_TRACE_BUFFER_SIZE", "0", 1);
   const LaunchEnv place = meeting_place(size);
   RankEnds ends(static_cast<std::size_t>(num_started));
   std::vector<std::thread> threads;

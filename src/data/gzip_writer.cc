@@ -1,5 +1,5 @@
 // One gzip member, the same bytes for the same input.
-#include "clara/common/gzip_writer.h"
+#include "clara/data/gzip_writer.h"
 
 #include <algorithm>
 #include <cstddef>
