@@ -25,11 +25,13 @@ using Json = nlohmann::json;
 constexpr double kForward = 2e-4;   // of the largest value, float32
 constexpr double kGradient = 1e-3;  // relative in norm, float32
 constexpr double kTenSteps = 1e-4;  // relative loss, float32
-constexpr double kBfloat16Cosine = 0.98;
+constexpr double kBfloat16Cosine = 0.99;
+// transformers under bfloat16 autocast reaches 0.986 there.
+constexpr double kBfloat16Phi3Cosine = 0.98;
 // The query reasoner learns through softmax(score / 0.02): what bfloat16 blurs of a score, a few
 // thousandths, becomes a tenth of a logit.
 constexpr double kBfloat16ScoreError = 0.01;
-constexpr double kBfloat16ScoreCosine = 0.97;
+constexpr double kBfloat16ScoreCosine = 0.985;
 
 /// Rows of a padded [N, T] tensor, by its mask.
 std::vector<TokenIds> unpadded(const torch::Tensor& ids, const torch::Tensor& mask) {
@@ -433,8 +435,9 @@ TEST_P(Parity, Bfloat16GradientsPointWhereTheFloat32FixturesDo) {
     }
     // A fixture of an existing base records norms only.
     if (expected.empty()) continue;
+    const bool is_phi3 = fixture_.json().at("model_type") == "phi3";
     for (const auto& [adapter, similarity] : cosine_by_adapter(found.by_name, expected))
-      EXPECT_GE(similarity, kBfloat16Cosine) << adapter;
+      EXPECT_GE(similarity, is_phi3 ? kBfloat16Phi3Cosine : kBfloat16Cosine) << adapter;
   }
 }
 
