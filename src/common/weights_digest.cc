@@ -76,14 +76,14 @@ std::string content_of(const fs::path& path, const fs::path& cache) {
   const fs::path kept = cache / "weights" / *identity;
   std::error_code error;
   if (fs::exists(kept, error)) {
-    const std::string hex = read_file(kept);
+    std::string hex = read_file(kept);
     if (hex.size() == kHexDigits) return hex;
   }
   try {
     // First whether the hash can be kept, then the long work.
     fs::create_directories(kept.parent_path());
     write_file_atomically(kept, "");
-    const std::string hex = hash_file(path).hex();
+    std::string hex = hash_file(path).hex();
     write_file_atomically(kept, hex);
     return hex;
   } catch (const DataError&) {

@@ -10,9 +10,11 @@ constexpr StageSet kScpTune = stage_bit(Stage::kScp) | stage_bit(Stage::kTune);
 constexpr StageSet kJointRetriever = stage_bit(Stage::kJoint) | stage_bit(Stage::kRetriever);
 
 // Path and accessor come from the same tokens, so they cannot disagree.
-// NOLINTNEXTLINE(bugprone-macro-parentheses): a type and a member path cannot stand in parentheses.
+// A type and a member path cannot stand in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define CLARA_FIELD(Owner, member) \
 #member, +[](Owner & owner) -> auto& { return owner.member; }
+// NOLINTEND(bugprone-macro-parentheses)
 
 }  // namespace
 

@@ -94,7 +94,7 @@ std::int64_t MemoryLatentStore::size() const {
   return static_cast<std::int64_t>(latents_.size());
 }
 
-DiskLatentStore::DiskLatentStore(std::filesystem::path folder, const Hash128& fingerprint,
+DiskLatentStore::DiskLatentStore(const std::filesystem::path& folder, const Hash128& fingerprint,
                                  std::vector<std::int64_t> shape_MD, torch::Dtype dtype,
                                  std::int64_t rank)
     : path_(folder / ("latents_" + fingerprint.hex() + "_" + std::to_string(rank) + ".bin")),

@@ -21,7 +21,7 @@ Tensor softmax_gradient(Tensor& base, Tensor& added, const Tensor& targets, bool
   const Tensor logits = torch::cat({base, added}, 1).to(torch::kFloat32);
   const Tensor log_p = torch::log_softmax(logits, 1);
   const Tensor index = targets.unsqueeze(1);
-  const Tensor nll = -log_p.gather(1, index).squeeze(1);
+  Tensor nll = -log_p.gather(1, index).squeeze(1);
   if (with_gradient) {
     const Tensor gradient =
         log_p.exp().scatter_add_(1, index, torch::full_like(index, -1.0, log_p.options()));

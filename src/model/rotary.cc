@@ -15,7 +15,7 @@ torch::Tensor rotary_inverse_frequencies(const RopeConfig& rope, std::int64_t he
   const std::int64_t dims = rope.rotary_dims(head_dim);
   const torch::Tensor exponents =
       torch::arange(0, dims, 2, torch::kInt64).to(torch::kFloat32) / static_cast<double>(dims);
-  const torch::Tensor inverse = 1.0 / torch::pow(rope.theta, exponents);
+  torch::Tensor inverse = 1.0 / torch::pow(rope.theta, exponents);
   switch (rope.kind) {
     case RopeConfig::Kind::kDefault:
       return inverse;

@@ -50,7 +50,7 @@ class DiskLatentStore final : public LatentStore {
  public:
   /// Opens or creates `folder`/latents_<fingerprint>_<rank>.bin. Throws DataError where the file
   /// belongs to another shape or type.
-  DiskLatentStore(std::filesystem::path folder, const Hash128& fingerprint,
+  DiskLatentStore(const std::filesystem::path& folder, const Hash128& fingerprint,
                   std::vector<std::int64_t> shape_MD, torch::Dtype dtype, std::int64_t rank);
   ~DiskLatentStore() override;
 
