@@ -23,6 +23,7 @@
 #include "clara/common/version.h"
 #include "clara/data/row_source.h"
 #include "clara/eval/ask.h"
+#include "clara/eval/benchmark_data.h"
 #include "clara/eval/benchmark_run.h"
 #include "clara/eval/document_file.h"
 #include "clara/eval/eval_settings.h"
@@ -200,7 +201,7 @@ clara::EvalResult evaluate_as_rank(const EvaluateArguments& arguments,
 
 int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arguments) {
   if (arguments.data.empty())
-    throw clara::ConfigError("expected --data FILE with evaluation records (see --help)");
+    throw clara::ConfigError("expected --data FILE with the questions (see --help)");
   const fs::path checkpoint = checkpoint_folder(arguments.run, model_arguments.checkpoint);
   const clara::ModelDescription description = clara::describe_model_folder(checkpoint);
 
@@ -233,8 +234,13 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
   planned.origin.dtype = is_bfloat16 ? "bfloat16" : "float32";
   // Of a group, rank 0 looks once all have met, so that its refusal reaches the others.
   if (env.world_size == 1) clara::check_output_folder(run.output, planned, run.overwrite);
-  const clara::RowSource rows({{arguments.data, 1.0, 0}}, arguments.max_rows);
+  const clara::EvaluationData data = clara::prepare_evaluation_data(
+      arguments.benchmark, arguments.data, output, arguments.max_rows);
+  const clara::RowSource rows({{data.path, 1.0, 0}}, arguments.max_rows);
   clara::check_records(rows);
+  // Told once: by the process that starts the ranks.
+  if (env.rank == 0 && env.world_size == 1 && !data.summary.empty())
+    std::cerr << data.summary << "\n";
 
   if (arguments.num_processes > 1) {
     clara::tools::refuse_other_launcher(env);
@@ -300,10 +306,13 @@ int main(int argc, char** argv) {
   evaluation.words.assign(argv + 1, argv + argc);
   ModelArguments model;
   app.add_option("--run", evaluation.run, "run folder: its final/ is evaluated");
-  app.add_option("--benchmark", evaluation.benchmark, "what --data holds")
-      ->check(CLI::IsMember({"records"}))
+  app.add_option(
+         "--benchmark", evaluation.benchmark,
+         "what --data holds: records of this project, or a published layout, which is converted "
+         "into the output folder")
+      ->check(CLI::IsMember(clara::evaluation_benchmark_names()))
       ->capture_default_str();
-  app.add_option("--data", evaluation.data, "evaluation records: .jsonl, .jsonl.gz or .json");
+  app.add_option("--data", evaluation.data, "questions: .jsonl, .jsonl.gz or .json");
   app.add_option("--setting", evaluation.setting,
                  "normal: candidates as given; oracle: the gold documents are among them")
       ->check(CLI::IsMember(clara::eval_setting_names()))

@@ -4,6 +4,7 @@
 #include <array>
 #include <optional>
 
+#include "model/few_rows_product.h"
 #include <ATen/core/ivalue.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
@@ -55,18 +56,18 @@ class LoraLinearNode : public torch::autograd::Function<LoraLinearNode> {
     variable_list outputs;
     for (const AdaptedLinear& layer : group->layers) {
       outputs.push_back(layer.bias.defined() ? torch::addmm(layer.bias, x, layer.weight.t())
-                                             : torch::mm(x, layer.weight.t()));
+                                             : frozen_product(x, layer.weight));
     }
     const std::vector<std::size_t> adapted = group->adapted();
     Tensor u;
     if (!adapted.empty()) {
       const auto dtype = x.scalar_type();
-      u = torch::mm(apply_dropout(x, group->dropout), group->stacked_a(adapted, dtype).t());
+      u = frozen_product(apply_dropout(x, group->dropout), group->stacked_a(adapted, dtype));
       const std::int64_t rank = group->layers[adapted[0]].lora.a.size(0);
       for (std::size_t k = 0; k < adapted.size(); ++k) {
         const Tensor b = group->layers[adapted[k]].lora.b.to(dtype);
-        outputs[adapted[k]].addmm_(u.narrow(1, static_cast<std::int64_t>(k) * rank, rank), b.t(), 1,
-                                   group->scale);
+        add_frozen_product(outputs[adapted[k]],
+                           u.narrow(1, static_cast<std::int64_t>(k) * rank, rank), b, group->scale);
       }
     }
     ctx->save_for_backward({x, u});
