@@ -56,18 +56,18 @@ class LoraLinearNode : public torch::autograd::Function<LoraLinearNode> {
     variable_list outputs;
     for (const AdaptedLinear& layer : group->layers) {
       outputs.push_back(layer.bias.defined() ? torch::addmm(layer.bias, x, layer.weight.t())
-                                             : frozen_product(x, layer.weight));
+                                             : torch::mm(x, layer.weight.t()));
     }
     const std::vector<std::size_t> adapted = group->adapted();
     Tensor u;
     if (!adapted.empty()) {
       const auto dtype = x.scalar_type();
-      u = frozen_product(apply_dropout(x, group->dropout), group->stacked_a(adapted, dtype));
+      u = torch::mm(apply_dropout(x, group->dropout), group->stacked_a(adapted, dtype).t());
       const std::int64_t rank = group->layers[adapted[0]].lora.a.size(0);
       for (std::size_t k = 0; k < adapted.size(); ++k) {
         const Tensor b = group->layers[adapted[k]].lora.b.to(dtype);
-        add_frozen_product(outputs[adapted[k]],
-                           u.narrow(1, static_cast<std::int64_t>(k) * rank, rank), b, group->scale);
+        outputs[adapted[k]].addmm_(u.narrow(1, static_cast<std::int64_t>(k) * rank, rank), b.t(), 1,
+                                   group->scale);
       }
     }
     ctx->save_for_backward({x, u});
@@ -157,6 +157,22 @@ std::vector<Tensor> lora_linear(const Tensor& x, std::vector<AdaptedLinear> laye
   const auto maybe = [](const Tensor& t) { return t.defined() ? MaybeTensor(t) : std::nullopt; };
   return LoraLinearNode::apply(x, maybe(pairs[0].a), maybe(pairs[0].b), maybe(pairs[1].a),
                                maybe(pairs[1].b), maybe(pairs[2].a), maybe(pairs[2].b), group);
+}
+
+std::vector<Tensor> decoding_linear(const Tensor& x, const std::vector<AdaptedLinear>& layers,
+                                    double scale) {
+  const auto dtype = x.scalar_type();
+  std::vector<Tensor> outputs;
+  for (const AdaptedLinear& layer : layers) {
+    Tensor y = frozen_product(x, layer.weight);
+    if (layer.bias.defined()) y.add_(layer.bias);
+    if (layer.lora.defined()) {
+      const Tensor u = frozen_product(x, layer.lora.a.to(dtype));
+      add_frozen_product(y, u, layer.lora.b.to(dtype), scale);
+    }
+    outputs.push_back(std::move(y));
+  }
+  return outputs;
 }
 
 }  // namespace clara

@@ -191,10 +191,10 @@ class EvaluationTest(EvaluationCase):
             "context": [[title, [f"{title} is a word.", " It has letters."]] for title in titles],
         }  # fmt: skip
         self.here.write("dev.json", "[" + json.dumps(row) + "]")
-        outcome = self.evaluate("--benchmark", "hotpotqa", data="dev.json")
+        outcome = self.evaluate("--benchmark", "hotpotqa", "--output", "published", data="dev.json")
         self.assert_ended(outcome)
         self.assertIn("1 of 1 rows are questions", outcome.err)
-        folder = self.here / "run/eval/hotpotqa_normal"
+        folder = self.here / "published"
         self.assertEqual(files_below(folder), sorted([*RESULT_FILES, "records.jsonl"]))
         (prediction,) = read_jsonl(folder / "predictions.jsonl")
         self.assertEqual((prediction["id"], prediction["positives"]), ("5a8b", [1]))
