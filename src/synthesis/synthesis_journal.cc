@@ -98,11 +98,11 @@ void SynthesisJournal::read(const fs::path& path) {
       // The end of a line is the last byte of it that is written.
       if (!has_end) break;
       read_line(line);
-    } catch (const std::exception& error) {
+    } catch (const std::exception&) {
       if (file.peek() == std::ifstream::traits_type::eof()) break;
       throw DataError(path.string() + ":" + std::to_string(number) +
-                      ": expected a line of the journal, found another one (" + error.what() +
-                      "); the file was changed or its disk is damaged");
+                      ": expected a line that this program wrote, found another one; the file was "
+                      "changed or its disk is damaged");
     }
     sound_bytes += static_cast<std::int64_t>(line.size()) + 1;
   }

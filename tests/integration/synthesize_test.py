@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -414,7 +415,7 @@ class InterruptedTest(SynthesizeCase):
                 self.assert_each_row_once()
                 self.assertEqual(len(server.requests), num_requests)
         (self.here / "out/journal.jsonl").write_bytes(b"no line\n" + journal)
-        self.assert_refused(self.synthesize(server), DATA, "journal.jsonl:1: expected a line of the journal")
+        self.assert_refused(self.synthesize(server), DATA, "journal.jsonl:1: expected a line that this program wrote")
 
     def test_a_stop_ends_soon_with_everything_good(self):
         server = self.serve(delay=0.1)
@@ -450,11 +451,13 @@ class InterruptedTest(SynthesizeCase):
         self.assert_each_row_once()
 
     def test_other_settings_or_prompts_and_a_second_process_are_refused(self):
-        server = self.serve(delay=0.05)
-        process = self.start(server, "--concurrency", 1)
+        may_answer = threading.Event()
+        server = self.serve(lambda request: may_answer.wait(TIMEOUT_SECONDS) and None)
+        process = self.start(server, "--timeout", TIMEOUT_SECONDS, "--concurrency", 1)
         while not server.requests:
             time.sleep(0.02)
         self.assert_refused(self.synthesize(server), 1, "another process is using this folder")
+        may_answer.set()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=TIMEOUT_SECONDS)
         before = snapshot(self.here / "out")

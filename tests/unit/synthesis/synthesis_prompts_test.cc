@@ -22,7 +22,7 @@ const fs::path kShipped = fs::path(CLARA_SOURCE_DIR) / "configs/synthesis";
 
 class PromptFolder : public testing::Test {
  protected:
-  PromptFolder() { fs::copy(kShipped, folder_.path(), fs::copy_options::overwrite_existing); }
+  PromptFolder() { fs::copy(kShipped, folder_.path(), fs::copy_options::recursive); }
   void write(const std::string& name, const std::string& text) {
     std::ofstream(folder_ / name) << text;
   }
