@@ -76,6 +76,7 @@ Table kinds_table(const SynthesisTotals& totals) {
                      kind == SynthesisKind::kParaphrase ? "" : std::to_string(row.num_pairs),
                      rounds_text(row)});
   }
+  if (table.size() == 1) table.clear();  // no row has ended yet
   return table;
 }
 

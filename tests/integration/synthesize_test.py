@@ -491,7 +491,7 @@ class RealServerTest(SynthesizeCase):
     def test_a_real_server_is_understood(self):
         """The protocol, not the quality: every row ends, kept or dropped for a reason."""
         outcome = self.synthesize(os.environ["CLARA_CHAT_SERVER"], "--max-rounds", 1, "--max-documents", 1,
-                                  "--max-answer-tokens", 200,
+                                  "--max-answer-tokens", 64,
                                   model=os.environ.get("CLARA_CHAT_MODEL", "default"))  # fmt: skip
         self.assert_ended(outcome)
         summary = self.summary()
