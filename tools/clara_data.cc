@@ -1,6 +1,6 @@
-// clara-data: a record as the model sees it, the difference of two sets of tensors, published
-// benchmarks as records, long documents in chunks, exports for other programs (interface.md
-// "Commands"). Arguments and what is shown; the work is in the library.
+// clara-data: records as the model sees them, differences of tensors, published benchmarks as
+// records, indexes over corpora and candidates from them, long documents in chunks, exports
+// (interface.md "Commands"). Arguments and what is shown; the work is in the library.
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -8,7 +8,9 @@
 #include <optional>
 #include <string>
 
+#include "tools/data_candidates.h"
 #include "tools/data_convert.h"
+#include "tools/data_index.h"
 #include "tools/exit_codes.h"
 #include "tools/process_setup.h"
 #include <CLI/CLI.hpp>
@@ -193,7 +195,7 @@ int main(int argc, char** argv) {
   clara::tools::keep_heap_memory();
   CLI::App app{
       "Look at records as the model sees them, compare sets of tensors, convert published "
-      "benchmarks, split long documents, export models.",
+      "benchmarks, index corpora, find candidates, split long documents, export models.",
       "clara-data"};
   app.set_version_flag("--version", std::string("clara-data ") + clara::kVersion);
   app.require_subcommand(1);
@@ -280,6 +282,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
 
   const std::function<int()> convert = clara::tools::add_convert_command(app);
+  const std::function<int()> index = clara::tools::add_index_command(app);
+  const std::function<int()> candidates = clara::tools::add_candidates_command(app);
 
   ExportArguments exporting;
   CLI::App* export_command = app.add_subcommand(
@@ -316,6 +320,8 @@ int main(int argc, char** argv) {
     if (*inspect_command) return inspect(inspecting);
     if (*chunk_command) return chunk(chunking);
     if (app.got_subcommand("convert")) return convert();
+    if (app.got_subcommand("index")) return index();
+    if (app.got_subcommand("candidates")) return candidates();
     return *export_command ? export_model(exporting) : diff(differing);
   });
 }
