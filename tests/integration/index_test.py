@@ -14,7 +14,7 @@ PASSAGES = [
     {"id": "p5", "title": "Zug", "text": "Nothing in common."},
 ]  # fmt: skip
 QUESTION = {
-    "id": "q1", "question": "Where was the founder of Oskel Mills born?", "answers": ["Belmar"],
+    "id": "q1", "question": "Where was Mara Tolvek, the founder of Oskel Mills, born?", "answers": ["Belmar"],
     "docs": ["Oskel Mills\nOskel Mills were founded by Mara Tolvek.", "Zug\nOf the benchmark."],
     "pos_index": [0], "gold_docs": ["Mara Tolvek\nMara Tolvek is a miller. She is from Belmar."],
     "question_type": "bridge",
