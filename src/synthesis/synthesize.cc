@@ -51,6 +51,14 @@ void check_job(const SynthesisJob& job) {
          "min_length_ratio <= max_length_ratio");
 }
 
+std::unique_ptr<const FolderLock> lock_folder(const std::filesystem::path& folder) {
+  try {
+    return std::make_unique<const FolderLock>(folder);
+  } catch (const Error& error) {
+    throw DataError(error.what() + std::string("; wait for it, or name another --output"));
+  }
+}
+
 std::int64_t num_characters(const std::string& text) {
   return std::count_if(text.begin(), text.end(),
                        [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
@@ -216,7 +224,7 @@ SynthesisReport synthesize(const SynthesisJob& job, const ApiKey& key,
   const SynthesisPrompts prompts(job.prompts);
   const std::filesystem::path folder = synthesis_folder(job);
   make_folders(folder);
-  const FolderLock lock(folder);
+  const std::unique_ptr<const FolderLock> lock = lock_folder(folder);
   claim_synthesis_folder(folder, job, prompts);
   Run run(job, prompts, key, hooks, folder);
   try {

@@ -456,7 +456,7 @@ class InterruptedTest(SynthesizeCase):
         process = self.start(server, "--concurrency", 1)
         while not server.requests and process.poll() is None:
             time.sleep(0.02)
-        self.assert_refused(self.synthesize(server), 1, "another process is using this folder")
+        self.assert_refused(self.synthesize(server), DATA, "another process is using this folder", "--output")
         may_answer.set()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=TIMEOUT_SECONDS)
