@@ -19,7 +19,8 @@ struct TsvRow {
 
 /// Reads .tsv and .tsv.gz. A field that starts with a double quote ends with the next one that is
 /// not doubled, and may hold tabs and line breaks; a quote anywhere else is a character. Lines end
-/// with \n or \r\n; empty lines are no rows. Memory: the longest row.
+/// with a line feed, or a carriage return before it; empty lines are no rows. Memory: the longest
+/// row.
 class TsvStream {
  public:
   /// Throws DataError: no such file, a folder, a pipe, empty.

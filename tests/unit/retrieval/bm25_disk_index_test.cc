@@ -270,8 +270,8 @@ TEST_F(Bm25Disk, UncheckedDamageNeverLeavesTheFiles) {
       write_text(path, altered);
       try {
         const Bm25DiskIndex index(folder_ / "index", {{}, {}, 1, false});
-        for (const SearchHit& hit : index.search({"w0 w1 w2 w3 w5 w8 w13 w100"}, 500)[0])
-          index.passages().passage(hit.passage);
+        const auto found = index.search({"w0 w1 w2 w3 w5 w8 w13 w100"}, 500);
+        for (const SearchHit& hit : found[0]) index.passages().passage(hit.passage);
       } catch (const DataError& error) {
         EXPECT_THAT(error.what(), HasSubstr("again"));
       }
