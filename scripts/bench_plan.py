@@ -42,7 +42,7 @@ def planned_bytes(text):
     """The total on the device and the latent store, which on the CPU share one memory."""
     total = 0.0
     for name in ("total on the device", "latent store on the host, at most"):
-        found = re.search(rf"^ *{name} +([0-9.]+) ([kMG]?)B", text, re.MULTILINE)
+        found = re.search(rf"^ *{name} +([0-9.]+) +([kMG]?)B", text, re.MULTILINE)
         if found is None:
             sys.exit(f"error: the plan has no line '{name}'\n{text}")
         total += float(found[1]) * UNITS[found[2]]
