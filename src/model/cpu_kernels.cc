@@ -10,19 +10,12 @@
 #include <limits>
 #include <vector>
 
+#include "model/cpu_clones.h"
 #include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
 
 #include "clara/common/error.h"
 #include "clara/common/seeds.h"
-
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CLARA_CPU_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define CLARA_CPU_CLONES
-#endif
-#define CLARA_INLINE inline __attribute__((always_inline))
 
 namespace clara::cpu {
 namespace {

@@ -4,17 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/cpu_clones.h"
 #include "model/cpu_kernels.h"
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
-
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CLARA_CPU_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define CLARA_CPU_CLONES
-#endif
-#define CLARA_INLINE inline __attribute__((always_inline))
 
 namespace clara {
 namespace {

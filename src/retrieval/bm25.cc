@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "common/word_characters.h"
 #include "retrieval/bm25_formula.h"
 #include <utf8proc.h>
 
@@ -14,24 +15,6 @@
 namespace clara {
 namespace {
 
-bool is_term_character(char32_t code_point) {
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code_point))) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // What most text is made of, without a look-up in Unicode's tables: lower case of the characters
 // that terms have, 0 for others.
 constexpr std::size_t kNumAscii = 128;
@@ -39,7 +22,7 @@ std::array<char, kNumAscii> lower_ascii() {
   std::array<char, kNumAscii> lower{};
   for (std::size_t i = 0; i < kNumAscii; ++i) {
     const auto point = static_cast<utf8proc_int32_t>(i);
-    if (is_term_character(static_cast<char32_t>(i)))
+    if (is_word_character(static_cast<char32_t>(i)))
       lower[i] = static_cast<char>(utf8proc_tolower(point));
   }
   return lower;
@@ -79,7 +62,7 @@ void for_each_bm25_term(std::string_view text, const std::function<void(std::str
       ++position;
       continue;
     }
-    if (is_term_character(point.value)) {
+    if (is_word_character(point.value)) {
       const auto lower = utf8proc_tolower(static_cast<utf8proc_int32_t>(point.value));
       append_utf8(term, static_cast<char32_t>(lower));
     } else {

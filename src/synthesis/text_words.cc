@@ -7,6 +7,7 @@
 #include <memory>
 #include <unordered_set>
 
+#include "common/word_characters.h"
 #include <utf8proc.h>
 
 #include "clara/common/text.h"
@@ -41,25 +42,6 @@ bool is_unspaced(char32_t point) {
   return std::any_of(kUnspaced.begin(), kUnspaced.end(), [point](const CodePointRange& range) {
     return point >= range.first && point <= range.last;
   });
-}
-
-bool is_word_character(char32_t point) {
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(point))) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
-      return true;
-    default:
-      return false;
-  }
 }
 
 // NFKC with case folding.
