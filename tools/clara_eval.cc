@@ -10,10 +10,9 @@
 #include "tools/local_ranks.h"
 #include "tools/process_setup.h"
 #include "tools/rank_process.h"
+#include "tools/stderr_progress.h"
 #include "tools/stop_signals.h"
 #include <CLI/CLI.hpp>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "clara/checkpoint/model_files.h"
 #include "clara/checkpoint/open_model.h"
@@ -134,16 +133,6 @@ clara::EvalSettings settings_of(const ModelArguments& arguments,
   return settings;
 }
 
-clara::ProgressSink progress_sink() {
-  clara::ProgressSink sink;
-  sink.out = &std::cerr;
-  sink.is_terminal = isatty(STDERR_FILENO) == 1;
-  winsize size = {};
-  if (sink.is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-    sink.width = size.ws_col;
-  return sink;
-}
-
 std::string percent(double fraction) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f", 100 * fraction);
@@ -181,7 +170,7 @@ clara::EvalResult evaluate_as_rank(const EvaluateArguments& arguments,
   try {
     const clara::OpenedModel opened = clara::open_checkpoint_on(
         run.origin.checkpoint, model_arguments.base, dtype_of(model_arguments.dtype), device);
-    clara::ProgressSink sink = progress_sink();
+    clara::ProgressSink sink = clara::tools::stderr_progress();
     if (env.rank > 0) sink.out = nullptr;
     clara::ProgressBar bar(sink, rows.size(), run.output.filename().string());
     bar.update(0);

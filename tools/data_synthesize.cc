@@ -17,9 +17,8 @@
 #include <vector>
 
 #include "tools/exit_codes.h"
+#include "tools/stderr_progress.h"
 #include "tools/stop_signals.h"
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
@@ -96,16 +95,6 @@ SynthesisJob job_of(const SynthesizeArguments& arguments) {
   return job;
 }
 
-ProgressSink progress_sink() {
-  ProgressSink sink;
-  sink.out = &std::cerr;
-  sink.is_terminal = isatty(STDERR_FILENO) == 1;
-  winsize size = {};
-  if (sink.is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-    sink.width = size.ws_col;
-  return sink;
-}
-
 std::string decimals(double value, int places) {
   std::array<char, 48> text{};
   std::snprintf(text.data(), text.size(), "%.*f", places, value);
@@ -162,7 +151,7 @@ int synthesize_rows(const SynthesizeArguments& arguments) {
   hooks.progress = [&](const SynthesisProgress& progress) {
     constexpr std::int64_t kKibibyte = 1024;
     if (!bar) {
-      bar.emplace(progress_sink(), std::max<std::int64_t>(progress.num_bytes / kKibibyte, 1),
+      bar.emplace(stderr_progress(), std::max<std::int64_t>(progress.num_bytes / kKibibyte, 1),
                   "KiB read");
     }
     bar->update(progress.num_bytes_read / kKibibyte,

@@ -5,7 +5,7 @@
 
 namespace clara {
 
-bool is_word_character(char32_t code_point) {
+bool is_letter_mark_or_number(char32_t code_point) {
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(code_point))) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:

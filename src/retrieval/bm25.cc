@@ -22,7 +22,7 @@ std::array<char, kNumAscii> lower_ascii() {
   std::array<char, kNumAscii> lower{};
   for (std::size_t i = 0; i < kNumAscii; ++i) {
     const auto point = static_cast<utf8proc_int32_t>(i);
-    if (is_word_character(static_cast<char32_t>(i)))
+    if (is_letter_mark_or_number(static_cast<char32_t>(i)))
       lower[i] = static_cast<char>(utf8proc_tolower(point));
   }
   return lower;
@@ -62,7 +62,7 @@ void for_each_bm25_term(std::string_view text, const std::function<void(std::str
       ++position;
       continue;
     }
-    if (is_word_character(point.value)) {
+    if (is_letter_mark_or_number(point.value)) {
       const auto lower = utf8proc_tolower(static_cast<utf8proc_int32_t>(point.value));
       append_utf8(term, static_cast<char32_t>(lower));
     } else {

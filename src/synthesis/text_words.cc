@@ -86,7 +86,7 @@ std::vector<std::string> words_of(std::string_view text) {
     const std::size_t num_bytes = std::max<std::size_t>(point.num_bytes, 1);
     const std::string_view bytes = std::string_view(folded).substr(position, num_bytes);
     position += num_bytes;
-    if (point.num_bytes == 0 || !is_word_character(point.value)) {
+    if (point.num_bytes == 0 || !is_letter_mark_or_number(point.value)) {
       end_word();
     } else if (is_unspaced(point.value)) {
       end_word();
