@@ -84,14 +84,15 @@ def plot(results: dict[str, list[dict]], path: pathlib.Path) -> None:
         axis.plot(x, [p["useful_gflop"] / rate for p in points], ":", label=f"arithmetic at {rate:.0f} GFLOP/s")
         memory = axis.twinx()
         memory.plot(x, [p["peak_rss_mib"] / 1024 for p in points], "s--", color="tab:gray", label="peak memory, GiB")
-        memory.set_ylim(bottom=0)
-        axis.set_ylim(bottom=0)
-        axis.set_xscale("log", base=2)
+        # Room above for the legend; straight axes, since costs that grow with the arithmetic are then straight lines.
+        memory.set_ylim(0, 1.45 * max(p["peak_rss_mib"] for p in points) / 1024)
+        axis.set_ylim(0, 1.45 * max(seconds))
+        axis.set_xlim(left=0)
         axis.set_xticks(x, [str(v) for v in x])
-        axis.set_title(name)
+        axis.set_title(name, fontsize=10.5, loc="left")
         lines = axis.get_lines() + memory.get_lines()
-        axis.legend(lines, [line.get_label() for line in lines], fontsize=8)
-    figure.savefig(path, dpi=110)
+        axis.legend(lines, [line.get_label() for line in lines], fontsize=8, loc="upper left", frameon=False)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
@@ -101,19 +102,27 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--out", type=pathlib.Path, default=PROJECT / "build/bench")
+    parser.add_argument("--only", nargs="*", metavar="NAME=X", help="measure these points again, say 'scp: rows of a step=16';"
+                        " the others are those of --out")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    results: dict[str, list[dict]] = {}
+    record = options.out / "scaling.json"
+    results: dict[str, list[dict]] = json.loads(record.read_text()) if options.only is not None else {}
     print(machine_line())
     for name, points in sweeps().items():
-        print(f"\n{name}\n  {'':>6} {'seconds':>9} {'GFLOP/s':>9} {'MiB':>7}")
+        if options.only is not None:
+            points = [(x, point) for x, point in points if f"{name}={x}" in options.only]
+            results[name] = [p for p in results[name] if p["x"] not in [x for x, _ in points]]
+        if points:
+            print(f"\n{name}\n  {'':>6} {'seconds':>9} {'GFLOP/s':>9} {'MiB':>7}")
         for x, point in points:
             run = point.measure(options.out, options)
             seconds = min(run["step_seconds"])
             results.setdefault(name, []).append(
                 {"x": x, "seconds": seconds, "useful_gflop": run["useful_gflop"], "peak_rss_mib": run["peak_rss_mib"]})
             print(f"  {x:>6} {seconds:>9.3f} {run['useful_gflop'] / seconds:>9.0f} {run['peak_rss_mib']:>7}", flush=True)
-    (options.out / "scaling.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        results[name].sort(key=lambda p: p["x"])
+    record.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     plot(results, options.out / "scaling.png")
     print(f"\n{options.out / 'scaling.png'}")
 

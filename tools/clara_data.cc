@@ -8,10 +8,12 @@
 #include <iostream>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tools/data_candidates.h"
 #include "tools/data_convert.h"
 #include "tools/data_index.h"
+#include "tools/data_review.h"
 #include "tools/data_synthesize.h"
 #include "tools/exit_codes.h"
 #include "tools/process_setup.h"
@@ -21,6 +23,7 @@
 #include "clara/analysis/diff_tensors.h"
 #include "clara/analysis/inspect_record.h"
 #include "clara/checkpoint/merged_model.h"
+#include "clara/checkpoint/model_files.h"
 #include "clara/checkpoint/official_checkpoint.h"
 #include "clara/checkpoint/open_model.h"
 #include "clara/checkpoint/peft_adapter.h"
@@ -38,8 +41,8 @@ constexpr int kExitDifferent = 1;
 
 struct InspectArguments {
   std::string data;
-  std::int64_t row = 0;  // from 1
-  std::string stage;     // empty: recognised from the record
+  std::optional<std::int64_t> row;  // from 1
+  std::string stage;                // empty: recognised from the record
   std::string config, checkpoint, base;
   std::string dtype = "float32";
   std::string device = "auto";
@@ -64,8 +67,9 @@ struct ChunkArguments {
 
 struct ExportArguments {
   std::string checkpoint, output, base;
-  std::string merge;   // an adapter's name
-  std::string format;  // "official"
+  std::string merge;                  // an adapter's name
+  std::string format;                 // "official", "clara"
+  std::vector<std::string> adapters;  // empty: all
   std::string dtype = "auto";
   std::uint64_t max_shard_bytes = clara::MergeSettings{}.max_shard_bytes;
 };
@@ -81,11 +85,13 @@ std::optional<clara::Stage> stage_of(const std::string& name) {
 }
 
 int inspect(const InspectArguments& arguments) {
+  if (!arguments.row)
+    throw clara::ConfigError("expected --row N or --sample N, found neither (see --help)");
+  const std::int64_t row = *arguments.row;
   const clara::RowSource rows({{arguments.data, 1.0, 0}});
-  if (arguments.row < 1 || arguments.row > rows.size()) {
+  if (row < 1 || row > rows.size()) {
     throw clara::DataError(arguments.data + ": expected a row from 1 to " +
-                           std::to_string(rows.size()) + ", found --row " +
-                           std::to_string(arguments.row));
+                           std::to_string(rows.size()) + ", found --row " + std::to_string(row));
   }
   clara::InspectionSource source;
   source.config = arguments.config;
@@ -100,10 +106,10 @@ int inspect(const InspectArguments& arguments) {
                                                : clara::Device::kAuto;
   clara::InspectionSettings settings;
   settings.epoch = arguments.epoch;
-  settings.row = static_cast<std::uint64_t>(arguments.row - 1);
+  settings.row = static_cast<std::uint64_t>(row - 1);
   settings.keep_logits = !arguments.dump.empty();
   const clara::RecordInspection inspection =
-      clara::inspect_row(rows.row(arguments.row - 1), source, settings);
+      clara::inspect_row(rows.row(row - 1), source, settings);
   if (!arguments.dump.empty()) clara::save_inspection(arguments.dump, inspection);
   std::cout << clara::render_inspection(inspection, {stdout_is_terminal(), arguments.all_tokens});
   if (!arguments.dump.empty()) std::cerr << "tensors: " << arguments.dump << "\n";
@@ -177,16 +183,34 @@ int export_official(const ExportArguments& arguments) {
   return clara::tools::kExitOk;
 }
 
+int export_smaller(const ExportArguments& arguments) {
+  const clara::OpenedModel opened = clara::open_checkpoint(
+      arguments.checkpoint, arguments.base, clara::Dtype::kFloat32, clara::Device::kCpu);
+  clara::ModelDescription description = opened.description;
+  if (!arguments.adapters.empty()) description.adapters = arguments.adapters;
+  clara::make_export_folder(arguments.output);
+  const bool is_bfloat16 = dtype_of(arguments.dtype) == clara::Dtype::kBfloat16;
+  clara::write_model_files(
+      arguments.output,
+      clara::convert_model_files(clara::describe_model_files(*opened.model, description),
+                                 is_bfloat16 ? torch::kBFloat16 : torch::kFloat32));
+  return clara::tools::kExitOk;
+}
+
 int export_model(const ExportArguments& arguments) {
   if (arguments.merge.empty() == arguments.format.empty()) {
-    throw clara::ConfigError("expected --merge ADAPTER or --format official, found " +
-                             std::string(arguments.merge.empty() ? "neither" : "both") +
-                             " (see --help)");
-  }
-  if (arguments.merge.empty() && arguments.dtype != "auto")
     throw clara::ConfigError(
-        "--dtype belongs to --merge; the official layout is written in float32");
-  const int code = arguments.merge.empty() ? export_official(arguments) : export_merged(arguments);
+        "expected --merge ADAPTER, --format official or --format clara, found " +
+        std::string(arguments.merge.empty() ? "neither" : "both") + " (see --help)");
+  }
+  if (arguments.format == "official" && arguments.dtype != "auto")
+    throw clara::ConfigError(
+        "--dtype belongs to --merge and --format clara; the official layout is written in float32");
+  if (arguments.format != "clara" && !arguments.adapters.empty())
+    throw clara::ConfigError("--adapters belongs to --format clara");
+  const int code = !arguments.merge.empty()         ? export_merged(arguments)
+                   : arguments.format == "official" ? export_official(arguments)
+                                                    : export_smaller(arguments);
   std::cout << arguments.output << "\n";
   return code;
 }
@@ -210,7 +234,22 @@ int main(int argc, char** argv) {
       "of them carry loss; with a checkpoint scores, chosen documents and losses");
   inspect_command->add_option("--data", inspecting.data, "records: .jsonl, .jsonl.gz or .json")
       ->required();
-  inspect_command->add_option("--row", inspecting.row, "number of the record, from 1")->required();
+  CLI::Option* row_option =
+      inspect_command->add_option("--row", inspecting.row, "number of the record, from 1");
+  clara::tools::ReviewArguments reviewing;
+  CLI::Option* sample_option =
+      inspect_command
+          ->add_option("--sample", reviewing.num_rows,
+                       "instead of one record: so many drawn from --seed, beside their documents")
+          ->check(CLI::PositiveNumber)
+          ->excludes(row_option);
+  inspect_command->add_flag("--review", reviewing.asks, "ask for a verdict on each, and keep it")
+      ->needs(sample_option);
+  inspect_command
+      ->add_option("--verdicts", reviewing.verdicts,
+                   "where verdicts are kept (default: the data's name with .verdicts.jsonl)")
+      ->needs(sample_option);
+  inspect_command->add_option("--seed", reviewing.seed, "of the sample")->capture_default_str();
   inspect_command
       ->add_option("--stage", inspecting.stage,
                    "what the record is for (default: recognised from the record, then from config "
@@ -305,13 +344,20 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"compressor", "query_reasoner", "generator"}));
   export_command
       ->add_option("--format", exporting.format,
-                   "official: config.json, adapters.pth and decoder_first_last_layers.pth")
-      ->check(CLI::IsMember({"official"}));
+                   "official: config.json, adapters.pth and decoder_first_last_layers.pth; clara: "
+                   "this project's own layout, smaller by --dtype bfloat16 and --adapters")
+      ->check(CLI::IsMember({"official", "clara"}));
+  export_command
+      ->add_option("--adapters", exporting.adapters,
+                   "that --format clara writes (default: all); training starts the others anew")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"compressor", "query_reasoner", "generator"}));
   export_command->add_option("--base", exporting.base,
                              "Hugging Face folder of the base model (default: the checkpoint's)");
   export_command
       ->add_option("--dtype", exporting.dtype,
-                   "of the merged weights; auto = as in the base (bfloat16 rounds what is added)")
+                   "of what is written; auto = as in the base for --merge (bfloat16 rounds what is "
+                   "added), float32 for --format clara")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
       ->capture_default_str();
   export_command
@@ -321,6 +367,10 @@ int main(int argc, char** argv) {
       ->capture_default_str();
 
   return clara::tools::run_main(app, argc, argv, [&] {
+    if (*inspect_command && *sample_option) {
+      reviewing.data = inspecting.data;
+      return clara::tools::review_rows(reviewing);
+    }
     if (*inspect_command) return inspect(inspecting);
     if (*chunk_command) return chunk(chunking);
     if (app.got_subcommand("convert")) return convert();

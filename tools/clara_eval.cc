@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "tools/eval_analyze.h"
 #include "tools/exit_codes.h"
 #include "tools/local_ranks.h"
+#include "tools/model_place.h"
 #include "tools/process_setup.h"
 #include "tools/rank_process.h"
 #include "tools/stderr_progress.h"
@@ -37,9 +39,7 @@ namespace fs = std::filesystem;
 /// What `evaluate` and `ask` share.
 struct ModelArguments {
   std::string checkpoint;
-  std::string base;
-  std::string device = "auto";
-  std::string dtype = "auto";
+  clara::tools::ModelPlace place;
   std::string select;  // empty: by the checkpoint's stage
   std::string context = "latents";
   std::int32_t num_selected = 0;  // 0: as trained
@@ -74,14 +74,7 @@ struct ReportArguments {
 
 void add_model_options(CLI::App& app, ModelArguments& arguments) {
   app.add_option("--checkpoint", arguments.checkpoint, "folder of a checkpoint, or a run's final/");
-  app.add_option("--base", arguments.base,
-                 "Hugging Face folder of the base model, in place of the checkpoint's own");
-  app.add_option("--device", arguments.device, "where to compute")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-      ->capture_default_str();
-  app.add_option("--dtype", arguments.dtype, "of the base model and the compute")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
-      ->capture_default_str();
+  clara::tools::add_model_place_options(app, arguments.place);
   app.add_option("--select", arguments.select,
                  "which candidates reach the generator (default: query_reasoner after joint and "
                  "retriever training, else given)")
@@ -106,16 +99,6 @@ void add_model_options(CLI::App& app, ModelArguments& arguments) {
       ->capture_default_str();
   app.add_option("--seed", arguments.seed, "draws the Oracle order and the random selection")
       ->capture_default_str();
-}
-
-clara::Dtype dtype_of(const std::string& name) {
-  if (name == "float32") return clara::Dtype::kFloat32;
-  return name == "bfloat16" ? clara::Dtype::kBfloat16 : clara::Dtype::kAuto;
-}
-
-clara::Device device_of(const std::string& name) {
-  if (name == "cpu") return clara::Device::kCpu;
-  return name == "cuda" ? clara::Device::kCuda : clara::Device::kAuto;
 }
 
 clara::EvalSettings settings_of(const ModelArguments& arguments,
@@ -163,13 +146,13 @@ clara::EvalResult evaluate_as_rank(const EvaluateArguments& arguments,
                                    const clara::LaunchEnv& env, const clara::RowSource& rows,
                                    clara::BenchmarkRun run) {
   const torch::Device device =
-      clara::resolve_device(device_of(model_arguments.device), env.local_rank);
+      clara::resolve_device(model_arguments.place.device(), env.local_rank);
   const std::unique_ptr<clara::Communicator> communicator =
       clara::tools::join_as_rank(env, arguments.timeout_seconds, device.is_cuda());
   run.communicator = communicator.get();
   try {
     const clara::OpenedModel opened = clara::open_checkpoint_on(
-        run.origin.checkpoint, model_arguments.base, dtype_of(model_arguments.dtype), device);
+        run.origin.checkpoint, model_arguments.place.base, model_arguments.place.dtype(), device);
     clara::ProgressSink sink = clara::tools::stderr_progress();
     if (env.rank > 0) sink.out = nullptr;
     clara::ProgressBar bar(sink, rows.size(), run.output.filename().string());
@@ -207,7 +190,8 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
                  clara::eval_folder_name(run.settings, clara::default_selector(description.stage));
   }
   run.origin.checkpoint = checkpoint.string();
-  run.origin.base = model_arguments.base.empty() ? description.base : model_arguments.base;
+  run.origin.base =
+      model_arguments.place.base.empty() ? description.base : model_arguments.place.base;
   run.origin.data = arguments.data;
 
   const fs::path output = run.output;
@@ -217,9 +201,9 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
   planned.settings = run.settings;
   planned.origin = run.origin;
   const torch::Device device =
-      clara::resolve_device(device_of(model_arguments.device), env.local_rank);
+      clara::resolve_device(model_arguments.place.device(), env.local_rank);
   const bool is_bfloat16 =
-      clara::resolve_dtype(dtype_of(model_arguments.dtype), device) == torch::kBFloat16;
+      clara::resolve_dtype(model_arguments.place.dtype(), device) == torch::kBFloat16;
   planned.origin.dtype = is_bfloat16 ? "bfloat16" : "float32";
   // Of a group, rank 0 looks once all have met, so that its refusal reaches the others.
   if (env.world_size == 1) clara::check_output_folder(run.output, planned, run.overwrite);
@@ -255,8 +239,8 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
 int answer_question(const AskArguments& arguments, const ModelArguments& model_arguments) {
   const std::vector<std::string> documents = clara::read_document_file(arguments.documents);
   const clara::OpenedModel opened =
-      clara::open_checkpoint(model_arguments.checkpoint, model_arguments.base,
-                             dtype_of(model_arguments.dtype), device_of(model_arguments.device));
+      clara::open_checkpoint(model_arguments.checkpoint, model_arguments.place.base,
+                             model_arguments.place.dtype(), model_arguments.place.device());
   const clara::RowAnswer answer = clara::ask(opened, arguments.question, documents,
                                              settings_of(model_arguments, opened.description));
   for (const std::int32_t index : answer.selected) {
@@ -348,7 +332,10 @@ int main(int argc, char** argv) {
                    ".jsonl rows, or plain text: a document a line, or separated by blank lines")
       ->required();
 
+  const std::function<int()> analyze = clara::tools::add_analyze_command(app);
+
   return clara::tools::run_main(app, argc, argv, [&] {
+    if (app.got_subcommand("analyze")) return analyze();
     if (*score_command) return score(predictions, as_json);
     if (*report_command) return report(reporting);
     if (*ask_command) return answer_question(asking, ask_model);

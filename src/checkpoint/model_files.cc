@@ -1,6 +1,8 @@
 // Adapters, added rows and clara.json.
 #include "clara/checkpoint/model_files.h"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
@@ -18,7 +20,7 @@ constexpr std::int32_t kFormatVersion = 1;
 constexpr const char* kMemoryRowsName = "memory_tokens.safetensors";
 
 Json describe(const ModelDescription& d) {
-  return {
+  Json json = {
       {"format_version", kFormatVersion},
       {"base", d.base},
       {"stage", d.stage},
@@ -36,6 +38,8 @@ Json describe(const ModelDescription& d) {
         {"target_modules", d.lora.target_modules}}},
       {"library_version", d.library_version},
   };
+  if (d.adapters != ModelDescription().adapters) json["adapters"] = d.adapters;
+  return json;
 }
 
 void load_rows(const SafetensorsFile& file, const std::string& name, torch::Tensor& rows) {
@@ -52,17 +56,29 @@ void load_rows(const SafetensorsFile& file, const std::string& name, torch::Tens
 }
 
 /// One row for all the memory tokens that clara.json counts.
-bool has_shared_row(const SafetensorsFile& file, const std::filesystem::path& folder) {
+bool has_shared_row(const SafetensorsFile& file, const ModelDescription& description) {
   const TensorEntry* rows = file.find("memory_rows");
   return rows != nullptr && rows->shape.size() == 2 && rows->shape[0] == 1 &&
-         read_model_description(folder).num_memory_tokens > 1;
+         description.num_memory_tokens > 1;
 }
 
 }  // namespace
 
+bool ModelDescription::holds(AdapterRole role) const {
+  return std::find(adapters.begin(), adapters.end(), adapter_name(role)) != adapters.end();
+}
+
+ModelFiles convert_model_files(ModelFiles files, torch::Dtype dtype) {
+  for (auto& [path, file] : files.tensors) {
+    for (auto& [name, tensor] : file.tensors) tensor = tensor.detach().to(dtype);
+  }
+  return files;
+}
+
 ModelFiles describe_model_files(const ClaraModel& model, const ModelDescription& description) {
   ModelFiles files;
   for (AdapterRole role : kAdapterRoles) {
+    if (!description.holds(role)) continue;
     const std::string folder = "adapters/" + adapter_name(role) + "/";
     const LoraAdapter& adapter = model.adapter(role);
     files.texts[folder + kPeftConfigName] = peft_config_text(adapter, description.base);
@@ -122,6 +138,7 @@ ModelDescription read_model_description(const std::filesystem::path& folder) {
     json.at("document_format").get_to(d.document_format);
     json.at("chat_format").get_to(d.chat_format);
     json.at("library_version").get_to(d.library_version);
+    if (json.contains("adapters")) json.at("adapters").get_to(d.adapters);
     const Json& lora = json.at("lora");
     lora.at("rank").get_to(d.lora.rank);
     lora.at("alpha").get_to(d.lora.alpha);
@@ -138,8 +155,16 @@ ModelDescription read_model_description(const std::filesystem::path& folder) {
 void load_model_files(const std::filesystem::path& folder, ClaraModel& model,
                       AdapterShapes shapes) {
   const torch::NoGradGuard no_grad;
+  const ModelDescription description = read_model_description(folder);
   for (AdapterRole role : kAdapterRoles) {
     const std::filesystem::path adapter = folder / "adapters" / adapter_name(role);
+    if (!description.holds(role)) {
+      if (std::filesystem::exists(adapter)) {
+        throw CheckpointError(adapter.string() + ": clara.json beside it says that the folder " +
+                              "holds no such adapter");
+      }
+      continue;
+    }
     if (shapes == AdapterShapes::kOfModel) {
       load_peft_adapter(adapter, model.adapter(role));
     } else {
@@ -150,7 +175,7 @@ void load_model_files(const std::filesystem::path& folder, ClaraModel& model,
   if (!std::filesystem::exists(path)) throw CheckpointError(path.string() + ": not found");
   const SafetensorsFile file(path);
   MemoryTokens& memory = model.memory();
-  if (shapes == AdapterShapes::kOfFolder && has_shared_row(file, folder))
+  if (shapes == AdapterShapes::kOfFolder && has_shared_row(file, description))
     share_memory_row(memory, memory.num_memory());
   load_rows(file, "memory_rows", memory.memory_rows);
   load_rows(file, "fixed_rows", memory.fixed_rows);

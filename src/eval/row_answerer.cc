@@ -12,6 +12,7 @@
 #include "clara/common/error.h"
 #include "clara/common/text.h"
 #include "clara/eval/generate.h"
+#include "clara/eval/opened_prompts.h"
 #include "clara/latents/latent_store.h"
 #include "clara/model/selection.h"
 
@@ -36,19 +37,12 @@ class ScopeTimer {
   std::chrono::steady_clock::time_point start_;
 };
 
-PromptBuilder make_prompt_builder(const OpenedModel& opened, const EvalSettings& settings) {
-  PromptSettings prompt_settings;
-  prompt_settings.doc_max_tokens = opened.description.doc_max_tokens;
-  prompt_settings.num_selected = settings.num_selected;
-  prompt_settings.seed = settings.seed;
-  return {*opened.text.tokenizer, opened.text.chat_format, opened.text.special_tokens,
-          opened.text.bos_id,     opened.text.eos_id,      prompt_settings};
-}
-
 }  // namespace
 
 RowAnswerer::RowAnswerer(const OpenedModel& opened, const EvalSettings& settings)
-    : opened_(opened), settings_(settings), prompts_(make_prompt_builder(opened, settings)) {
+    : opened_(opened),
+      settings_(settings),
+      prompts_(make_prompt_builder(opened, settings.num_selected, settings.seed)) {
   if (settings.num_selected < 1) throw ConfigError("num_selected: expected at least 1");
   if (settings.max_new_tokens < 1) throw ConfigError("max_new_tokens: expected at least 1");
   max_prompt_and_answer_ = opened.model->base().config().longest_sequence();

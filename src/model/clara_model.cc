@@ -88,7 +88,8 @@ CompressedDocuments ClaraModel::compress(const PackedSequences& documents,
     text_lengths.push_back(static_cast<float>(documents.layout->length(n) - num_memory()));
   const torch::Tensor text_mean =
       (all_sum - memory_sum) / torch::tensor(text_lengths).to(hidden.device()).unsqueeze(1);
-  return {memory, (text_mean - memory_sum / static_cast<double>(num_memory())).square().mean(1)};
+  return {memory, text_mean,
+          (text_mean - memory_sum / static_cast<double>(num_memory())).square().mean(1)};
 }
 
 torch::Tensor ClaraModel::encode(AdapterRole role, const PackedSequences& documents,

@@ -7,6 +7,7 @@
 #include "objectives/validation.h"
 #include <torch/torch.h>
 
+#include "clara/latents/latent_spread.h"
 #include "clara/objectives/loss_terms.h"
 
 namespace clara {

@@ -22,21 +22,6 @@ std::vector<MicroBatch> batches_by_tokens(
   return batches;
 }
 
-LatentSpread latent_spread(const torch::Tensor& latents_NMD) {
-  const torch::Tensor vectors = latents_NMD.flatten(1).to(torch::kFloat32);
-  const std::int64_t num = vectors.size(0);
-  if (num < 2) return {1.0, 0.0};
-  const torch::Tensor unit = torch::nn::functional::normalize(
-      vectors, torch::nn::functional::NormalizeFuncOptions().dim(1));
-  // The sum over all pairs is |Σ u|² − N.
-  const double pair_sum = unit.sum(0).square().sum().item<double>() - static_cast<double>(num);
-  const torch::Tensor memory = latents_NMD.to(torch::kFloat32);
-  const double total =
-      (memory - memory.mean(torch::IntArrayRef{0, 1}, true)).square().mean().item<double>();
-  const double between = (memory - memory.mean(0, true)).square().mean().item<double>();
-  return {pair_sum / static_cast<double>(num * (num - 1)), total > 0 ? between / total : 0.0};
-}
-
 void add_ranking(RetrievalMetrics& recall, const std::vector<std::int32_t>& positives,
                  const torch::Tensor& ranking_K) {
   const torch::Tensor ranking = ranking_K.to(torch::kCPU, torch::kInt32).contiguous();

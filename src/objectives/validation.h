@@ -1,4 +1,4 @@
-// What the objectives' validations share: batches by tokens, latent spread, recall of rankings.
+// What the objectives' validations share: batches by tokens, recall of rankings.
 #pragma once
 
 #include <functional>
@@ -17,14 +17,6 @@ namespace clara {
 std::vector<MicroBatch> batches_by_tokens(
     const std::vector<Example>& examples, std::int64_t max_tokens,
     const std::function<std::int64_t(const Example&)>& num_tokens);
-
-/// Mean pairwise cosine between documents' latent vectors [N, M·D] and the between-document share
-/// of their variance (numerics §9, latent spread): 1 and 0 mean collapse.
-struct LatentSpread {
-  double mean_cosine = 0;
-  double between_variance = 0;
-};
-LatentSpread latent_spread(const torch::Tensor& latents_NMD);
 
 /// recall@1, recall@3, recall@5 and num_with_positives of the rankings added to `recall`.
 void report_recall(const RetrievalMetrics& recall, std::map<std::string, double>& metrics);

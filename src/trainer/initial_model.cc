@@ -93,6 +93,13 @@ void initialise_from(const RunConfig& config, const Tokenizer& tokenizer, ClaraM
                           " but " + config.model.init_from + " was trained with " +
                           from.document_format);
     }
+    const bool needs_reasoner = uses_frozen_documents(config.stage) &&
+                                config.objective.query_reasoner_init == "checkpoint" &&
+                                config.model.adapters.query_reasoner.empty();
+    if (needs_reasoner && !from.holds(AdapterRole::kQueryReasoner)) {
+      throw ConfigError("objective.query_reasoner_init: checkpoint, but " + config.model.init_from +
+                        " holds no query reasoner; use compressor");
+    }
     load_model_folder(config.model.init_from, tokenizer, model);
   } else if (config.stage != Stage::kScp && config.model.adapters.compressor.empty()) {
     observer.on_message("warning: model.init_from is not set: " + to_string(config.stage) +

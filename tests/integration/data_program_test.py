@@ -3,14 +3,16 @@
 checkpoints, and what it refuses.
 """
 
+import re
 import shutil
 import struct
+import subprocess
 import sys
 import unittest
 
 sys.dont_write_bytecode = True
 from program_case import (  # noqa: E402
-    DATA, NUM_MEMORY, OK, USAGE, VOCAB_ROWS, ProgramCase, program, read_rows, read_safetensors,
+    DATA, NUM_MEMORY, OK, USAGE, VOCAB_ROWS, ProgramCase, program, read_jsonl, read_rows, read_safetensors,
     snapshot, write_safetensors,
 )  # fmt: skip
 
@@ -135,6 +137,26 @@ class DataProgramTest(ProgramCase):
         ):  # fmt: skip
             with self.subTest(name):
                 self.refuse(code, fragments, *command)
+
+    def test_a_sample_is_reviewed_and_its_verdicts_are_kept(self):
+        def review(answers, *options):
+            command = [program("clara-data"), "inspect", "--data", "train.jsonl", "--sample", "4", *options]
+            return subprocess.run(command, cwd=self.here.folder, input=answers, capture_output=True, text=True)
+
+        shown = review("")
+        self.assertEqual(shown.returncode, OK, shown.stderr)
+        self.assertEqual(len(re.findall(r"(?m)^train\.jsonl:\d+$", shown.stdout)), 4)
+        first = review("good\nb the year is wrong\nwhat?\nskip\nquit\n", "--review")
+        self.assertEqual(first.returncode, OK, first.stderr)
+        self.assertIn("1 good, 1 bad, 0 unsure", first.stdout)
+        kept = read_jsonl(self.here / "train.jsonl.verdicts.jsonl")
+        self.assertEqual([row["verdict"] for row in kept], ["good", "bad"])
+        self.assertEqual(kept[1]["note"], "the year is wrong")
+        # The two that were not judged are asked about again, and no others; the end of the input ends the review.
+        again = review("u\n", "--review")
+        self.assertIn("2 rows were judged before", again.stdout)
+        self.assertIn("2/2", again.stdout)
+        self.assertIn("1 good, 1 bad, 1 unsure", again.stdout)
 
     # diff -------------------------------------------------------------------------------------
 

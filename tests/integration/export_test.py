@@ -56,6 +56,20 @@ class ExportTest(ProgramCase):
         self.assertEqual(config["lora_r"], 4)
         self.assertEqual(self.predictions("official", "of_official"), self.predictions("run/final", "of_run"))
 
+    def test_a_smaller_folder_starts_the_next_stage(self):
+        outcome = self.export("--checkpoint", "run/final", "--format", "clara", "--dtype", "bfloat16", "--adapters",
+                              "compressor,generator", output="small")  # fmt: skip
+        self.assert_ended(outcome)
+        adapter = "adapters/{}/adapter_model.safetensors"
+        self.assertNotIn(adapter.format("query_reasoner"), files_below(self.here / "small"))
+        header, _ = read_safetensors(self.here / "small" / adapter.format("generator"))
+        self.assertEqual({entry["dtype"] for name, entry in header.items() if name != "__metadata__"}, {"BF16"})
+        tuned = self.place("of_small", "joint", trainer__max_steps=1, model__init_from=str(self.here / "small"))
+        self.assert_ended(tuned.train())
+        tuned.set(objective__query_reasoner_init="checkpoint", output__folder="other")
+        self.assert_refused(tuned.train(), USAGE, "query_reasoner_init", "compressor")
+        self.predictions("small", "of_small_eval")
+
     def test_a_merged_model_is_a_plain_model(self):
         outcome = self.export(
             "--checkpoint", "run/final", "--merge", "compressor", "--max-shard-bytes", 200000, output="merged"
@@ -79,9 +93,10 @@ class ExportTest(ProgramCase):
 
     def test_wrong_exports_are_refused(self):
         for code, fragments, options in (
-            (USAGE, ("--merge ADAPTER or --format official", "neither"), ("--checkpoint", "run/final")),
+            (USAGE, ("--merge ADAPTER", "--format official", "neither"), ("--checkpoint", "run/final")),
             (USAGE, ("both",), ("--checkpoint", "run/final", "--merge", "generator", "--format", "official")),
             (USAGE, ("float32",), ("--checkpoint", "run/final", "--format", "official", "--dtype", "bfloat16")),
+            (USAGE, ("--adapters", "clara"), ("--checkpoint", "run/final", "--merge", "generator", "--adapters", "generator")),
             (USAGE, ("--base",), ("--checkpoint", PEFT / "list", "--merge", "generator")),
             (DATA, ("clara.json",), ("--checkpoint", "base", "--merge", "generator")),
             (DATA, ("--base",), ("--checkpoint", OFFICIAL, "--merge", "generator")),

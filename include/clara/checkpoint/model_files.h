@@ -28,7 +28,11 @@ struct ModelDescription {
   std::string document_format = "title_newline";
   std::string chat_format;  ///< ChatFormat::description
   LoraSettings lora;
+  /// Adapters that the folder holds, by name; official folders and checkpoints hold all.
+  std::vector<std::string> adapters = {"compressor", "query_reasoner", "generator"};
   std::string library_version;
+
+  bool holds(AdapterRole role) const;
 };
 
 /// A safetensors file before it is written.
@@ -43,7 +47,8 @@ struct ModelFiles {
   std::map<std::string, std::string> texts;
 };
 
-/// The files of `model`; their tensors are the model's own, not copies.
+/// The files of those adapters of `model` that the description names, and of its added rows; their
+/// tensors are the model's own, not copies.
 ModelFiles describe_model_files(const ClaraModel& model, const ModelDescription& description);
 
 /// Writes them into `folder`, which must exist. Throws Error with path and reason.
@@ -59,13 +64,18 @@ void save_model_files(const std::filesystem::path& folder, const ClaraModel& mod
 /// key.
 ModelDescription read_model_description(const std::filesystem::path& folder);
 
+/// The same files with every tensor in `dtype`, for a smaller folder that opens alike: of bfloat16
+/// the values are rounded to 8 bits of mantissa.
+ModelFiles convert_model_files(ModelFiles files, torch::Dtype dtype);
+
 /// Whose rank and target modules an adapter keeps that is read into a model.
 enum class AdapterShapes {
   kOfModel,   ///< every tensor must fit the model's adapter, which is filled in place
   kOfFolder,  ///< the model's adapter is replaced: before anything refers to its tensors
 };
 
-/// Fills the model's adapters and added rows from `folder`. Every tensor of the files must have its
+/// Fills the model's adapters and added rows from `folder`; adapters that it does not hold stay as
+/// they are. Every tensor of the files must have its
 /// place in the model and every place its tensor; shapes must agree, those of adapters as `shapes`
 /// says. Throws CheckpointError that names the file, the tensor, both shapes.
 void load_model_files(const std::filesystem::path& folder, ClaraModel& model,

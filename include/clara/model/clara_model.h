@@ -28,8 +28,9 @@ std::string adapter_name(AdapterRole role);
 
 /// Latents of N documents.
 struct CompressedDocuments {
-  torch::Tensor latents_NMD;  ///< dtype of the base
-  torch::Tensor alignment_N;  ///< float32: mean over D of (mean text state − mean memory state)²
+  torch::Tensor latents_NMD;    ///< dtype of the base
+  torch::Tensor text_means_ND;  ///< float32: mean state of the text, its marks included
+  torch::Tensor alignment_N;    ///< float32: mean over D of (text mean − mean memory state)²
 };
 
 /// Generator input: prompt, answer, end of turn of B rows.

@@ -23,7 +23,7 @@ MAY_INCLUDE = {
     "trainer": ["objectives", "latents", "model", "data", "metrics", "checkpoint", "parallel", "config", "common"],
     "eval": ["model", "latents", "data", "benchmarks", "retrieval", "metrics", "tokenizer", "checkpoint", "parallel",
              "config", "common"],
-    "analysis": ["model", "latents", "data", "benchmarks", "retrieval", "metrics", "tokenizer", "checkpoint",
+    "analysis": ["eval", "model", "latents", "data", "benchmarks", "retrieval", "metrics", "tokenizer", "checkpoint",
                  "parallel", "config", "common"],
 }
 # Folders without LibTorch, whatever target they are in.

@@ -236,6 +236,51 @@ TEST_F(ModelFiles, EveryAddedRowIsAccountedFor) {
               HasSubstr("memory_tokens.safetensors"));
 }
 
+TEST_F(ModelFiles, AFolderOfSomeAdaptersLeavesTheOthersAsTheyAre) {
+  const TemporaryFolder some;
+  description.adapters = {"compressor", "generator"};
+  save_model_files(some.path(), *model, description);
+  EXPECT_FALSE(fs::exists(some / "adapters/query_reasoner"));
+  EXPECT_EQ(read_model_description(some.path()).adapters, description.adapters);
+  EXPECT_FALSE(read_model_description(some.path()).holds(AdapterRole::kQueryReasoner));
+  EXPECT_TRUE(read_model_description(folder.path()).holds(AdapterRole::kQueryReasoner));
+  for (const AdapterShapes shapes : {AdapterShapes::kOfModel, AdapterShapes::kOfFolder}) {
+    const std::unique_ptr<ClaraModel> loaded = tiny_model();
+    const auto fill = [&](AdapterRole role, double value) {
+      const torch::NoGradGuard no_grad;
+      for (const NamedTensor& named : loaded->adapter(role).named_tensors())
+        named.tensor.detach().fill_(value);
+    };
+    for (const AdapterRole role : kAdapterRoles) fill(role, 7);
+    load_model_files(some.path(), *loaded, shapes);
+    const auto first = [&](const ClaraModel& from, AdapterRole role) {
+      return from.adapter(role).named_tensors()[0].tensor;
+    };
+    for (const AdapterRole role : {AdapterRole::kCompressor, AdapterRole::kGenerator})
+      EXPECT_TRUE(torch::equal(first(*loaded, role), first(*model, role)));
+    EXPECT_TRUE(first(*loaded, AdapterRole::kQueryReasoner).eq(7).all().item<bool>());
+  }
+  fs::copy(folder / "adapters/query_reasoner", some / "adapters/query_reasoner");
+  EXPECT_THAT(message_of([&] { load_model_files(some.path(), *tiny_model()); }),
+              HasSubstr("query_reasoner"));
+}
+
+TEST_F(ModelFiles, InBfloat16TheyOpenToTheRoundedValues) {
+  const TemporaryFolder small;
+  write_model_files(small.path(), convert_model_files(describe_model_files(*model, description),
+                                                      torch::kBFloat16));
+  const std::unique_ptr<ClaraModel> loaded = tiny_model();
+  load_model_files(small.path(), *loaded);
+  for (const AdapterRole role : kAdapterRoles) {
+    const torch::Tensor expected = model->adapter(role).named_tensors()[0].tensor.detach();
+    const torch::Tensor found = loaded->adapter(role).named_tensors()[0].tensor.detach();
+    EXPECT_EQ(found.scalar_type(), torch::kFloat32);
+    EXPECT_TRUE(torch::equal(found, expected.to(torch::kBFloat16).to(torch::kFloat32)));
+  }
+  EXPECT_LT(fs::file_size(small / "memory_tokens.safetensors"),
+            fs::file_size(folder / "memory_tokens.safetensors"));
+}
+
 // ---- opening ------------------------------------------------------------------------------------
 
 class OpenModel : public ::testing::Test {

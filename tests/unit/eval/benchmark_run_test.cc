@@ -6,6 +6,7 @@
 #include <numeric>
 #include <sstream>
 
+#include "tests/support/opened_model.h"
 #include "tests/unit/common/temporary_folder.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,31 +19,14 @@
 namespace clara {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
-const std::filesystem::path kBaseFolder =
-    std::filesystem::path(CLARA_SOURCE_DIR) / "tests/fixtures/parity/llama/base";
 constexpr std::int32_t kNumMemory = 4;
 
-OpenedModel random_model() {
-  torch::set_num_threads(1);  // threads that share such small tensors only wait for each other
-  OpenedModel opened;
-  opened.text = open_text_side(kBaseFolder, kNumMemory);
-  opened.model =
-      std::make_unique<ClaraModel>(load_base_llm(kBaseFolder, torch::kFloat32, torch::kCPU),
-                                   LoraSettings{}, kNumMemory, "noise", 17);
-  opened.description.stage = "joint";
-  opened.description.step = 3;
-  opened.description.doc_max_tokens = 16;
-  opened.description.compression_rate = 4;
-  opened.description.num_memory_tokens = kNumMemory;
-  return opened;
-}
-
 const OpenedModel& shared_model() {
-  static const OpenedModel opened = random_model();
+  static const OpenedModel opened = testing::random_opened_model(kNumMemory);
   return opened;
 }
 
@@ -65,7 +49,7 @@ std::string rows_text() {
   return text.str();
 }
 
-class BenchmarkRunTest : public testing::Test {
+class BenchmarkRunTest : public ::testing::Test {
  protected:
   BenchmarkRunTest() {
     std::ofstream(folder_ / "eval.jsonl") << rows_text();
