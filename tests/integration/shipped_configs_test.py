@@ -16,7 +16,7 @@ except ModuleNotFoundError:
     sys.exit(77)
 from program_case import PROJECT, ProgramCase  # noqa: E402
 
-CONFIGS = sorted((PROJECT / "configs").glob("*.yaml"))
+CONFIGS = sorted((PROJECT / "configs").rglob("*.yaml"))
 
 
 def leaves(tree, path=()):
@@ -65,7 +65,7 @@ class ShippedConfigsTest(ProgramCase):
     def test_as_json_it_resolves_to_the_same_config(self):
         for tree, printed in self.each():
             self.assertEqual(self.as_json(tree), printed)
-            more_steps = {**tree["trainer"], "max_steps": tree["trainer"]["max_steps"] + 1}
+            more_steps = {**tree["trainer"], "max_steps": tree["trainer"].get("max_steps", 0) + 1}
             self.assertNotEqual(self.as_json({**tree, "trainer": more_steps}), printed, "the JSON was not read")
 
     def test_it_resolves_to_what_the_file_says(self):

@@ -10,8 +10,8 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 # A path of the project as it stands in text: one of its top folders, then names, no placeholders.
 PROJECT_PATH = re.compile(r"^(?:include|src|tools|cmake|configs|scripts|tests|examples|docs|data)(?:/[\w.-]+)+/?$")
-# Made by a command, not kept in the repository.
-MADE = ("data/quickstart", "docs/api")
+# Made or fetched by a command, not kept in the repository.
+MADE = ("data/quickstart", "data/paper", "docs/api")
 
 
 def pages(root):
