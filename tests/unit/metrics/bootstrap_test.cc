@@ -127,6 +127,39 @@ TEST(ComparePaired, RejectsATrueHypothesisAboutAsOftenAsItMay) {
   EXPECT_LT(num_rejected, 70);
 }
 
+TEST(BootstrapMeans, GiveEachColumnWhatItGetsAlone) {
+  std::mt19937_64 engine(5);
+  constexpr std::size_t kQuestions = 60, kColumns = 3;
+  std::vector<double> a, b;
+  for (std::size_t i = 0; i < kQuestions * kColumns; ++i) {
+    a.push_back(static_cast<double>(engine() % 100) / 100);
+    b.push_back(static_cast<double>(engine() % 100) / 120);
+  }
+  const ResamplingSettings settings{400, 0.9, 3};
+  const auto intervals = bootstrap_means(a, kColumns, settings);
+  const auto comparisons = compare_paired_columns(a, b, kColumns, settings);
+  ASSERT_EQ(intervals.size(), kColumns);
+  ASSERT_EQ(comparisons.size(), kColumns);
+  for (std::size_t c = 0; c < kColumns; ++c) {
+    std::vector<double> a_alone, b_alone;
+    for (std::size_t i = 0; i < kQuestions; ++i) {
+      a_alone.push_back(a[i * kColumns + c]);
+      b_alone.push_back(b[i * kColumns + c]);
+    }
+    const MeanInterval interval = bootstrap_mean(a_alone, settings);
+    EXPECT_EQ(intervals[c].mean, interval.mean);
+    EXPECT_EQ(intervals[c].low, interval.low);
+    EXPECT_EQ(intervals[c].high, interval.high);
+    const PairedComparison comparison = compare_paired(a_alone, b_alone, settings);
+    EXPECT_EQ(comparisons[c].difference.low, comparison.difference.low);
+    EXPECT_EQ(comparisons[c].bootstrap_p_value, comparison.bootstrap_p_value);
+    EXPECT_EQ(comparisons[c].permutation_p_value, comparison.permutation_p_value);
+  }
+  EXPECT_NE(intervals[0].mean, intervals[1].mean);
+  EXPECT_THROW(bootstrap_means(a, 0), std::invalid_argument);
+  EXPECT_THROW(bootstrap_means(a, 7), std::invalid_argument);
+}
+
 TEST(ComparePaired, RefusesDifferentQuestions) {
   EXPECT_THROW(compare_paired(std::vector<double>{1}, std::vector<double>{1, 2}),
                std::invalid_argument);
