@@ -5,12 +5,15 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tools/exit_codes.h"
+#include "tools/stderr_progress.h"
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "clara/common/progress.h"
 #include "clara/eval/comparison.h"
 #include "clara/eval/comparison_files.h"
 #include "clara/eval/comparison_tables.h"
@@ -42,8 +45,13 @@ int report(const ReportArguments& arguments) {
     sources.push_back(parse_method_source(argument));
   const GoldProtocol protocol =
       arguments.protocol == "best" ? GoldProtocol::kBest : GoldProtocol::kFirst;
-  const Comparison comparison =
-      compare_methods(collect_method_results(sources, arguments.limits), arguments.comparison);
+  MethodResults results = collect_method_results(sources, arguments.limits);
+  ProgressSink sink = stderr_progress();
+  if (!sink.is_terminal) sink.out = nullptr;  // seconds of work are no news for a log
+  ProgressBar bar(sink, static_cast<std::int64_t>(results.results.size()), "comparing");
+  const Comparison comparison = compare_methods(std::move(results), arguments.comparison,
+                                                [&](std::int64_t done) { bar.update(done); });
+  bar.finish();
   if (!arguments.output.empty()) prepare_comparison_folder(arguments.output);
   std::cout << render_comparison_text(comparison, protocol, table_width(arguments.width));
   if (arguments.output.empty()) return kExitOk;

@@ -199,7 +199,8 @@ void note_question_counts(const Comparison& comparison, const ComparisonBlock& b
 
 }  // namespace
 
-Comparison compare_methods(MethodResults results, const ComparisonSettings& settings) {
+Comparison compare_methods(MethodResults results, const ComparisonSettings& settings,
+                           const std::function<void(std::int64_t)>& progress) {
   Comparison comparison;
   comparison.source = std::move(results);
   comparison.settings = settings;
@@ -212,6 +213,7 @@ Comparison compare_methods(MethodResults results, const ComparisonSettings& sett
     throw ConfigError("baseline: expected one of the methods (" + names + "), found \"" +
                       settings.baseline + "\"");
   }
+  std::int64_t num_done = 0;
   for (ComparisonBlock& block : comparison.blocks) {
     const std::string place = place_name(block);
     const MethodResult* base =
@@ -225,6 +227,7 @@ Comparison compare_methods(MethodResults results, const ComparisonSettings& sett
     for (const MethodResult* result : block.results) {
       block.estimates.emplace_back();
       if (result == nullptr) continue;
+      if (progress) progress(num_done++);
       block.estimates.back() = estimate_alone(*result, settings.resampling);
       note_result(*result, place, comparison.notes);
       if (base == nullptr || base == result || base->questions.empty() ||
@@ -244,6 +247,7 @@ Comparison compare_methods(MethodResults results, const ComparisonSettings& sett
     }
     note_question_counts(comparison, block, comparison.notes);
   }
+  if (progress) progress(num_done);
   return comparison;
 }
 

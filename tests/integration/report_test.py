@@ -147,9 +147,9 @@ class ReportFilesTest(ReportCase):
 class ReportPageTest(ReportCase):
     """The page as a browser shows it; filters come by the address."""
 
-    def shown(self, **filters):
+    def shown(self, page=None, **filters):
         """The document after its scripts ran."""
-        address = self.page.resolve().as_uri() + "#" + "&".join(f"{k}={v}" for k, v in filters.items())
+        address = (page or self.page).resolve().as_uri() + "#" + "&".join(f"{k}={v}" for k, v in filters.items())
         profile = self.root / "profile"
         command = [
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
@@ -206,6 +206,40 @@ class ReportPageTest(ReportCase):
         self.assertEqual(len(self.questions(dom)), 20)
         self.assertIn('aria-current="true">Who built bridge 106?', dom)
         self.assertIn("101–120", dom)
+
+    def after(self, script):
+        """The document after a further script ran in it."""
+        page = self.root / "acted.html"
+        page.write_text(self.page.read_text().replace("</body>", f"<script>{script}</script></body>"))
+        return self.shown(page, setting="normal")
+
+    def test_keys_and_buttons_move_through_the_questions(self):
+        press = "const press = (key) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));"
+        for script, number in (
+            ("press('j'); press('j'); press('k');", 1),
+            ("press('k');", 0),
+            ("press(']'); press(']');", 100),
+            ("press(']'); press('['); press('j');", 1),
+            ("document.getElementById('later').click();", 50),
+            ("document.querySelectorAll('#questions button')[7].click();", 7),
+            ("press('/'); document.title = document.activeElement.id;", 0),
+        ):
+            with self.subTest(script):
+                dom = self.after(press + script)
+                self.assertIn(f'aria-current="true">Who built bridge {number}?', dom)
+                self.assertEqual("<title>q</title>" in dom, "'/'" in script)
+        dom = self.after(
+            "const search = document.getElementById('q'); search.value = 'bridge 11';"
+            "search.dispatchEvent(new Event('input', {bubbles: true}));"
+        )
+        self.assertEqual(self.count(dom), "11 of 240 questions")  # 11 and 110 to 119
+
+    def test_the_reader_can_change_which_gold_answers_count(self):
+        dom = self.after(
+            "const choice = document.getElementById('protocol'); choice.value = 'best';"
+            "choice.dispatchEvent(new Event('change'));"
+        )
+        self.assertIn("answers against the best of all gold answers", dom)
 
     def test_hostile_text_stays_text(self):
         dom = self.shown(setting="normal", at=6)

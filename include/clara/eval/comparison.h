@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -74,7 +75,9 @@ struct Comparison {
 /// Computes all estimates. The unit that is resampled is the question. Where the baseline and a
 /// method answered different questions, they are compared on the common ones, and a note says how
 /// many these are. Throws ConfigError for a baseline that is no method; DataError where they have
-/// no question in common, or where an id stands for different questions.
-Comparison compare_methods(MethodResults results, const ComparisonSettings& settings);
+/// no question in common, or where an id stands for different questions. `progress` (optional) is
+/// called with the number of results that are done.
+Comparison compare_methods(MethodResults results, const ComparisonSettings& settings,
+                           const std::function<void(std::int64_t)>& progress = {});
 
 }  // namespace clara

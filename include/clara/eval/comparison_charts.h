@@ -16,10 +16,11 @@ struct RenderedChart {
   std::string for_file;  ///< SVG with a style sheet of its own
 };
 
-/// Of each benchmark and setting: recall@k of the methods that ranked candidates, with intervals;
-/// F1 by compression rate where methods that read latents have two rates or more, a line for each
-/// stage, selector and number of documents, methods that read text or nothing as levels. Then
-/// training loss, validation loss and validation recall of the runs. What has no data is left out.
+/// Of each benchmark and setting: recall at 1, 3, 5 of the methods that ranked candidates, with
+/// intervals; F1 by compression rate where methods that read latents have two rates or more, a line
+/// for each stage, selector and number of documents, methods that read text or nothing as levels.
+/// Then training loss, validation loss and validation recall of the runs. What has no data is left
+/// out.
 std::vector<RenderedChart> render_charts(const Comparison& comparison, GoldProtocol protocol);
 
 }  // namespace clara

@@ -178,6 +178,15 @@ TEST_F(Methods, ThatAnswerAQuestionTwiceAreComparedByTheMeanAndANoteSaysSo) {
   EXPECT_THAT(comparison.notes, Contains(HasSubstr("twice (hotpotqa, normal): 3 answers to 2")));
 }
 
+TEST_F(Methods, AreCountedWhileTheyAreCompared) {
+  add("a", make_predictions("10"));
+  add("b", make_predictions("10"));
+  std::vector<std::int64_t> seen;
+  compare_methods(collect_method_results(sources_), {"a", {10, 0.95, 17}},
+                  [&](std::int64_t done) { seen.push_back(done); });
+  EXPECT_THAT(seen, ElementsAre(0, 1, 2));
+}
+
 TEST_F(Methods, WithoutRankingHaveNoRecall) {
   auto predictions = make_predictions("10");
   for (Prediction& prediction : predictions) {

@@ -111,7 +111,7 @@ TEST(ComparePaired, SeesAClearDifferenceAndNeverSaysImpossible) {
 
 TEST(ComparePaired, RejectsATrueHypothesisAboutAsOftenAsItMay) {
   std::mt19937_64 engine(11);
-  int num_rejected = 0;
+  int num_rejected = 0, num_below_half = 0;
   constexpr int kTrials = 400;
   for (int trial = 0; trial < kTrials; ++trial) {
     std::vector<double> a(40);
@@ -120,11 +120,16 @@ TEST(ComparePaired, RejectsATrueHypothesisAboutAsOftenAsItMay) {
       a[i] = static_cast<double>(engine() % 1000);
       b[i] = static_cast<double>(engine() % 1000);
     }
-    num_rejected += compare_paired(a, b, {300, 0.95, engine()}).permutation_p_value <= 0.1 ? 1 : 0;
+    const double p = compare_paired(a, b, {300, 0.95, engine()}).permutation_p_value;
+    num_rejected += p <= 0.1 ? 1 : 0;
+    num_below_half += p <= 0.5 ? 1 : 0;
   }
   // 40 expected; five standard deviations (6) to each side.
   EXPECT_GT(num_rejected, 10);
   EXPECT_LT(num_rejected, 70);
+  // 200 expected; five standard deviations (10) to each side.
+  EXPECT_GT(num_below_half, 150);
+  EXPECT_LT(num_below_half, 250);
 }
 
 TEST(BootstrapMeans, GiveEachColumnWhatItGetsAlone) {
