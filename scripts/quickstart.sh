@@ -92,7 +92,7 @@ evaluate records_normal_none --setting normal --context none
 
 end_phase
 printf '\nResults on %s (entities never seen in training):\n\n' "$data/eval.jsonl"
-"$bin/clara-eval" report "$runs"/joint/eval/records_*
+"$bin/clara-eval" report "$runs"/joint/eval/records_* --out "$runs/report"
 printf '\nPlots:\n'
 for stage in scp tune joint; do
   for plot in "$runs/$stage"/plots/*.png; do

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tools/eval_analyze.h"
+#include "tools/eval_report.h"
 #include "tools/exit_codes.h"
 #include "tools/local_ranks.h"
 #include "tools/model_place.h"
@@ -18,7 +19,6 @@
 
 #include "clara/checkpoint/model_files.h"
 #include "clara/checkpoint/open_model.h"
-#include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
 #include "clara/common/progress.h"
 #include "clara/common/version.h"
@@ -65,11 +65,6 @@ struct EvaluateArguments {
 struct AskArguments {
   std::string question;
   std::string documents;
-};
-
-struct ReportArguments {
-  std::vector<std::string> paths;
-  std::string output;
 };
 
 void add_model_options(CLI::App& app, ModelArguments& arguments) {
@@ -259,14 +254,6 @@ int score(const std::string& predictions, bool as_json) {
   return clara::tools::kExitOk;
 }
 
-int report(const ReportArguments& arguments) {
-  const std::vector<fs::path> paths(arguments.paths.begin(), arguments.paths.end());
-  const std::string table = clara::render_comparison(clara::collect_results(paths));
-  if (!arguments.output.empty()) clara::write_file_atomically(arguments.output, table);
-  std::cout << table;
-  return clara::tools::kExitOk;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -314,12 +301,7 @@ int main(int argc, char** argv) {
   score_command->add_option("predictions", predictions, "a predictions.jsonl")->required();
   score_command->add_flag("--json", as_json, "print all digits, as in scores.json");
 
-  ReportArguments reporting;
-  CLI::App* report_command = app.add_subcommand("report", "a table over several results");
-  report_command
-      ->add_option("runs", reporting.paths, "run folders, result folders or scores.json files")
-      ->required();
-  report_command->add_option("--output", reporting.output, "Markdown file to write besides");
+  const auto report = clara::tools::add_report_command(app);
 
   AskArguments asking;
   ModelArguments ask_model;
@@ -337,7 +319,7 @@ int main(int argc, char** argv) {
   return clara::tools::run_main(app, argc, argv, [&] {
     if (app.got_subcommand("analyze")) return analyze();
     if (*score_command) return score(predictions, as_json);
-    if (*report_command) return report(reporting);
+    if (app.got_subcommand("report")) return report();
     if (*ask_command) return answer_question(asking, ask_model);
     return evaluate(evaluation, model);
   });

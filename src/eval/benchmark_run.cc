@@ -71,6 +71,7 @@ Prediction make_prediction(const QaRecord& record, const AnswerRequest& request,
     prediction.ranking = std::move(answer.ranking);
     prediction.positives = request.candidates.positives;
     prediction.num_gold = request.candidates.num_gold;
+    prediction.documents = request.candidates.documents;
     const auto& origins = request.candidates.origins;
     for (std::size_t k = 0; k < origins.size(); ++k) {
       if (origins[k] != static_cast<std::int32_t>(k)) prediction.origins = origins;
@@ -181,6 +182,8 @@ EvalResult run_on_ranks(const OpenedModel& opened, const RowSource& rows, const 
   result.origin = run.origin;
   result.origin.stage = opened.description.stage;
   result.origin.step = opened.description.step;
+  result.origin.compression_rate = opened.description.compression_rate;
+  result.origin.doc_max_tokens = opened.description.doc_max_tokens;
   result.origin.dtype = opened.model->base().dtype() == torch::kBFloat16 ? "bfloat16" : "float32";
   result.origin.device = opened.model->device().str();
   const bool is_first = communicator.rank() == 0;

@@ -1,12 +1,12 @@
-// scores.json, report.md and comparison tables.
+// scores.json and report.md.
 #include "clara/eval/report.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <tuple>
 #include <utility>
 
+#include "eval/text_table.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -29,56 +29,6 @@ std::string decimals(double value, int digits) {
   std::array<char, 48> text{};
   std::snprintf(text.data(), text.size(), "%.*f", digits, value);
   return text.data();
-}
-
-std::size_t num_columns(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
-
-/// Rows of equal length, the first being the header; `num_text` columns are aligned to the left.
-std::string render_table(const std::vector<std::vector<std::string>>& rows, std::size_t num_text) {
-  std::vector<std::size_t> widths(rows.front().size(), 3);
-  for (const auto& row : rows) {
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      widths[c] = std::max(widths[c], num_columns(row[c]));
-    }
-  }
-  std::string table;
-  const auto add_row = [&](const std::vector<std::string>& row) {
-    table += '|';
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      const std::string padding(widths[c] - num_columns(row[c]), ' ');
-      table += ' ' + (c < num_text ? row[c] + padding : padding + row[c]) + " |";
-    }
-    table += '\n';
-  };
-  add_row(rows.front());
-  table += '|';
-  for (std::size_t c = 0; c < widths.size(); ++c) {
-    table += (c < num_text ? " :" : " ") + std::string(widths[c] - 1, '-') +
-             (c < num_text ? " |" : ": |");
-  }
-  table += '\n';
-  for (std::size_t r = 1; r < rows.size(); ++r) add_row(rows[r]);
-  return table;
-}
-
-/// Text of a table's cell: one line, no column marks, at most `max_columns`.
-std::string cell_text(const std::string& text, std::size_t max_columns) {
-  std::string cell;
-  std::size_t columns = 0;
-  for (const char c : text) {
-    const bool starts_character = (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-    if (starts_character && ++columns > max_columns) return cell + "…";
-    if (c == '|') {
-      cell += "\\|";
-    } else {
-      cell += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
-  }
-  return cell;
 }
 
 Json to_json(const AnswerScores& scores) {
@@ -110,6 +60,8 @@ class ObjectReader {
   ObjectReader(const Json& object, std::string place) : object_(object), place_(std::move(place)) {
     if (!object_.is_object()) throw DataError(place_ + ": expected an object");
   }
+
+  bool has(const std::string& name) const { return object_.contains(name); }
 
   ObjectReader member(const std::string& name) const {
     return {require(name), place_ + ": " + name};
@@ -161,10 +113,6 @@ double rate(std::int64_t count, double seconds) {
   return seconds > 0 ? static_cast<double>(count) / seconds : 0;
 }
 
-std::string retrieval_cell(const RetrievalSummary& retrieval, double value) {
-  return retrieval.num_questions > 0 ? percent(value) : "-";
-}
-
 }  // namespace
 
 bool same_question(const EvalResult& a, const EvalResult& b) {
@@ -201,6 +149,10 @@ std::string result_to_json(const EvalResult& result) {
                       {"data", origin.data},
                       {"dtype", origin.dtype},
                       {"device", origin.device}};
+  if (origin.compression_rate > 0) {
+    object["origin"]["compression_rate"] = origin.compression_rate;
+    object["origin"]["doc_max_tokens"] = origin.doc_max_tokens;
+  }
   object["scores"] = to_json(result.scores);
   object["counts"] = {{"num_rows", counts.num_rows},
                       {"num_candidates", counts.num_candidates},
@@ -251,6 +203,10 @@ EvalResult read_result(const std::filesystem::path& path) {
                    origin.get<std::int64_t>("step"),      origin.get<std::string>("base"),
                    origin.get<std::string>("data"),       origin.get<std::string>("dtype"),
                    origin.get<std::string>("device")};
+  if (origin.has("compression_rate")) {  // files of before it was recorded lack it
+    result.origin.compression_rate = origin.get<std::int32_t>("compression_rate");
+    result.origin.doc_max_tokens = origin.get<std::int32_t>("doc_max_tokens");
+  }
   result.scores = read_scores(reader.member("scores"));
   const ObjectReader counts = reader.member("counts");
   result.counts = {counts.get<std::int64_t>("num_rows"),
@@ -272,10 +228,10 @@ std::string render_scores(const EvalScores& scores) {
         name, percent(summary.mean.exact_match), percent(summary.mean.f1),
         percent(summary.mean.cover_exact_match), percent(summary.mean.contiguous_cover_match)};
   };
-  std::string text = render_table({{"protocol", "EM", "F1", "CEM", "contiguous cover"},
-                                   row("first gold answer", scores.first),
-                                   row("best of all gold answers", scores.best)},
-                                  1);
+  std::string text = render_markdown_table({{"protocol", "EM", "F1", "CEM", "contiguous cover"},
+                                            row("first gold answer", scores.first),
+                                            row("best of all gold answers", scores.best)},
+                                           1);
   const RetrievalSummary& retrieval = scores.retrieval;
   if (retrieval.num_questions > 0) {
     std::vector<std::vector<std::string>> rows = {{"retrieval"}, {"recall"}, {"precision"}};
@@ -284,7 +240,7 @@ std::string render_scores(const EvalScores& scores) {
       rows[1].push_back(percent(retrieval.recall[i]));
       rows[2].push_back(percent(retrieval.precision[i]));
     }
-    text += "\n" + render_table(rows, 1);
+    text += "\n" + render_markdown_table(rows, 1);
   }
   text += "\nQuestions: " + std::to_string(scores.first.num_questions) +
           ". Retrieval is averaged over the " + std::to_string(retrieval.num_questions) +
@@ -324,7 +280,7 @@ std::string render_report(const EvalResult& result, const std::vector<Prediction
            decimals(rate(counts.num_generated_tokens, times.generate_seconds), 1) + "/s"},
       {"seconds", decimals(times.total_seconds, 1)},
   };
-  text += render_table(facts, 2);
+  text += render_markdown_table(facts, 2);
   if (!examples.empty()) {
     std::vector<std::vector<std::string>> rows = {{"question", "gold", "prediction", "EM", "F1"}};
     for (const Prediction& example : examples) {
@@ -334,61 +290,10 @@ std::string render_report(const EvalResult& result, const std::vector<Prediction
                       cell_text(example.prediction, 60), percent(scores.exact_match),
                       percent(scores.f1)});
     }
-    text += "\nThe first rows, against the best of all gold answers:\n\n" + render_table(rows, 3);
+    text += "\nThe first rows, against the best of all gold answers:\n\n" +
+            render_markdown_table(rows, 3);
   }
   return text;
-}
-
-std::vector<NamedResult> collect_results(const std::vector<std::filesystem::path>& paths) {
-  namespace fs = std::filesystem;
-  std::vector<NamedResult> results;
-  for (const fs::path& path : paths) {
-    if (fs::is_regular_file(path)) {
-      results.push_back({path.parent_path().string(), read_result(path)});
-      continue;
-    }
-    if (fs::is_regular_file(path / "scores.json")) {
-      results.push_back({path.string(), read_result(path / "scores.json")});
-      continue;
-    }
-    std::vector<fs::path> found;
-    if (fs::is_directory(path / "eval")) {
-      for (const auto& entry : fs::directory_iterator(path / "eval")) {
-        const fs::path file = entry.path() / "scores.json";
-        if (fs::is_regular_file(file)) found.push_back(file);
-      }
-    }
-    if (found.empty()) {
-      throw DataError(path.string() +
-                      ": expected a scores.json, a folder with one, or a run folder with "
-                      "eval/*/scores.json, found " +
-                      (fs::exists(path) ? "none of these" : "nothing") +
-                      "; run clara-eval --run first");
-    }
-    std::sort(found.begin(), found.end());
-    for (const fs::path& file : found) results.push_back({path.string(), read_result(file)});
-  }
-  return results;
-}
-
-std::string render_comparison(const std::vector<NamedResult>& results) {
-  std::vector<std::vector<std::string>> rows = {{"run", "benchmark", "setting", "select", "context",
-                                                 "rows", "EM", "F1", "CEM", "EM best", "F1 best",
-                                                 "CEM best", "R@1", "R@3", "R@5"}};
-  for (const auto& [name, result] : results) {
-    const EvalSettings& s = result.settings;
-    const AnswerScores& first = result.scores.first.mean;
-    const AnswerScores& best = result.scores.best.mean;
-    const RetrievalSummary& retrieval = result.scores.retrieval;
-    rows.push_back({cell_text(name, 60), s.benchmark, to_string(s.setting), to_string(s.select),
-                    to_string(s.context), std::to_string(result.counts.num_rows),
-                    percent(first.exact_match), percent(first.f1), percent(first.cover_exact_match),
-                    percent(best.exact_match), percent(best.f1), percent(best.cover_exact_match),
-                    retrieval_cell(retrieval, retrieval.recall[0]),
-                    retrieval_cell(retrieval, retrieval.recall[1]),
-                    retrieval_cell(retrieval, retrieval.recall[2])});
-  }
-  return render_table(rows, 5);
 }
 
 }  // namespace clara

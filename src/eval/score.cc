@@ -122,16 +122,13 @@ std::string prediction_to_json(const Prediction& prediction) {
   object["positives"] = prediction.positives;
   object["num_gold"] = prediction.num_gold;
   if (!prediction.origins.empty()) object["origins"] = prediction.origins;
+  if (!prediction.documents.empty()) object["documents"] = prediction.documents;
+  const PredictionScores scores = score_prediction(prediction);
   Json& metrics = object["metrics"];
-  metrics["first"] =
-      to_json(score_answer(prediction.prediction, prediction.answers, GoldProtocol::kFirst));
-  metrics["best"] =
-      to_json(score_answer(prediction.prediction, prediction.answers, GoldProtocol::kBest));
-  const std::vector<std::int32_t> gold = gold_numbers(prediction);
-  if (!gold.empty() && !prediction.ranking.empty()) {
-    for (const std::int32_t k : RetrievalSummary::kCutoffs) {
-      metrics["recall@" + std::to_string(k)] = recall_at_k(prediction.ranking, gold, k);
-    }
+  metrics["first"] = to_json(scores.first);
+  metrics["best"] = to_json(scores.best);
+  for (std::size_t i = 0; scores.has_recall && i < scores.recall.size(); ++i) {
+    metrics["recall@" + std::to_string(RetrievalSummary::kCutoffs[i])] = scores.recall[i];
   }
   return object.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -151,6 +148,12 @@ Prediction parse_prediction(std::string_view json, const std::string& place) {
   prediction.positives = reader.candidates("positives", num_candidates);
   prediction.scores = reader.list<float>("scores", /*is_required=*/false);
   prediction.origins = reader.list<std::int32_t>("origins", /*is_required=*/false);
+  prediction.documents = reader.list<std::string>("documents", /*is_required=*/false);
+  if (!prediction.documents.empty() && prediction.documents.size() != num_candidates) {
+    reader.fail("documents",
+                "a text for each of the " + std::to_string(num_candidates) + " ranked candidates",
+                std::to_string(prediction.documents.size()));
+  }
   const std::int64_t num_gold = reader.number("num_gold");
   const auto num_positives = static_cast<std::int64_t>(prediction.positives.size());
   if (num_gold < num_positives || num_gold > num_positives + 1000000) {
@@ -160,6 +163,18 @@ Prediction parse_prediction(std::string_view json, const std::string& place) {
   }
   prediction.num_gold = static_cast<std::int32_t>(num_gold);
   return prediction;
+}
+
+PredictionScores score_prediction(const Prediction& prediction) {
+  PredictionScores scores;
+  scores.first = score_answer(prediction.prediction, prediction.answers, GoldProtocol::kFirst);
+  scores.best = score_answer(prediction.prediction, prediction.answers, GoldProtocol::kBest);
+  const std::vector<std::int32_t> gold = gold_numbers(prediction);
+  scores.has_recall = !gold.empty() && !prediction.ranking.empty();
+  for (std::size_t i = 0; scores.has_recall && i < scores.recall.size(); ++i) {
+    scores.recall[i] = recall_at_k(prediction.ranking, gold, RetrievalSummary::kCutoffs[i]);
+  }
+  return scores;
 }
 
 void ScoreSums::add(const Prediction& prediction) {
@@ -172,22 +187,29 @@ EvalScores ScoreSums::scores() const {
   return {summarize_answers(first_), summarize_answers(best_), retrieval_.summary()};
 }
 
-EvalScores score_predictions_file(const std::filesystem::path& path) {
+void read_predictions(const std::filesystem::path& path,
+                      const std::function<void(Prediction)>& take) {
   if (std::filesystem::is_directory(path)) {
     throw DataError(path.string() + ": expected a predictions.jsonl, found a folder");
   }
   std::ifstream file(path);
   if (!file) throw DataError(path.string() + ": expected a predictions.jsonl that can be read");
-  ScoreSums sums;
+  std::int64_t num_predictions = 0;
   std::string line;
   for (std::int64_t number = 1; std::getline(file, line); ++number) {
     if (strip_whitespace(line).empty()) continue;
-    sums.add(parse_prediction(line, path.string() + ":" + std::to_string(number)));
+    take(parse_prediction(line, path.string() + ":" + std::to_string(number)));
+    ++num_predictions;
   }
   if (file.bad()) throw DataError(path.string() + ": reading failed");
-  if (sums.num_predictions() == 0) {
+  if (num_predictions == 0) {
     throw DataError(path.string() + ": expected at least one prediction, found none");
   }
+}
+
+EvalScores score_predictions_file(const std::filesystem::path& path) {
+  ScoreSums sums;
+  read_predictions(path, [&](const Prediction& prediction) { sums.add(prediction); });
   return sums.scores();
 }
 

@@ -32,7 +32,14 @@ class IndexDraw {
   std::uint64_t limit_;
 };
 
-void check(std::size_t num_values, const ResamplingSettings& settings) {
+/// Number of questions.
+std::size_t check(std::size_t num_values, std::size_t num_columns,
+                  const ResamplingSettings& settings) {
+  if (num_columns == 0 || num_values % num_columns != 0) {
+    throw std::invalid_argument("bootstrap: num_columns: expected a divisor of " +
+                                std::to_string(num_values) + ", found " +
+                                std::to_string(num_columns));
+  }
   if (num_values == 0)
     throw std::invalid_argument("bootstrap: expected at least one value, found none");
   if (settings.num_resamples < 1) {
@@ -43,25 +50,34 @@ void check(std::size_t num_values, const ResamplingSettings& settings) {
     throw std::invalid_argument("bootstrap: confidence: expected a number between 0 and 1, found " +
                                 std::to_string(settings.confidence));
   }
+  return num_values / num_columns;
 }
 
-double mean_of(std::span<const double> values) {
-  double sum = 0;
-  for (const double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
+std::vector<double> column_sums(std::span<const double> values_NC, std::size_t num_columns) {
+  std::vector<double> sums(num_columns, 0);
+  for (std::size_t i = 0; i < values_NC.size(); ++i) sums[i % num_columns] += values_NC[i];
+  return sums;
 }
 
-/// Means of resamples, ascending.
-std::vector<double> resampled_means(std::span<const double> values,
-                                    const ResamplingSettings& settings) {
-  IndexDraw draw(settings.seed, values.size());
-  std::vector<double> means(static_cast<std::size_t>(settings.num_resamples));
-  for (double& mean : means) {
-    double sum = 0;
-    for (std::size_t i = 0; i < values.size(); ++i) sum += values[draw()];
-    mean = sum / static_cast<double>(values.size());
+/// Means of resamples of each column, ascending.
+std::vector<std::vector<double>> resampled_means(std::span<const double> values_NC,
+                                                 std::size_t num_columns,
+                                                 const ResamplingSettings& settings) {
+  const std::size_t num_questions = values_NC.size() / num_columns;
+  IndexDraw draw(settings.seed, num_questions);
+  const auto num_resamples = static_cast<std::size_t>(settings.num_resamples);
+  std::vector<std::vector<double>> means(num_columns, std::vector<double>(num_resamples));
+  std::vector<double> sums(num_columns);
+  for (std::size_t resample = 0; resample < num_resamples; ++resample) {
+    std::fill(sums.begin(), sums.end(), 0.0);
+    for (std::size_t i = 0; i < num_questions; ++i) {
+      const double* question = &values_NC[draw() * num_columns];
+      for (std::size_t c = 0; c < num_columns; ++c) sums[c] += question[c];
+    }
+    for (std::size_t c = 0; c < num_columns; ++c)
+      means[c][resample] = sums[c] / static_cast<double>(num_questions);
   }
-  std::sort(means.begin(), means.end());
+  for (auto& of_column : means) std::sort(of_column.begin(), of_column.end());
   return means;
 }
 
@@ -77,60 +93,94 @@ MeanInterval interval_of(double mean, const std::vector<double>& sorted, double 
   return {mean, quantile(sorted, tail), quantile(sorted, 1 - tail)};
 }
 
-double sign_flip_p_value(const std::vector<double>& differences,
-                         const ResamplingSettings& settings) {
-  double sum = 0;
-  double scale = 0;
-  for (const double difference : differences) {
-    sum += difference;
-    scale += std::abs(difference);
-  }
+/// Two-sided sign-flip test of each column.
+std::vector<double> sign_flip_p_values(const std::vector<double>& differences_NC,
+                                       std::size_t num_columns,
+                                       const ResamplingSettings& settings) {
+  const std::size_t num_questions = differences_NC.size() / num_columns;
+  std::vector<double> thresholds = column_sums(differences_NC, num_columns);
+  std::vector<double> scales(num_columns, 0);
+  for (std::size_t i = 0; i < differences_NC.size(); ++i)
+    scales[i % num_columns] += std::abs(differences_NC[i]);
   // Sums of the same numbers in another arrangement differ by rounding: they must still count as
   // equal.
-  const double threshold = std::abs(sum) - 1e-12 * scale;
+  for (std::size_t c = 0; c < num_columns; ++c)
+    thresholds[c] = std::abs(thresholds[c]) - 1e-12 * scales[c];
   std::mt19937_64 engine(settings.seed ^ 0x5167F11BULL);
-  std::int64_t num_extreme = 0;
+  std::vector<std::int64_t> num_extreme(num_columns, 0);
+  std::vector<double> flipped(num_columns);
   for (std::int32_t resample = 0; resample < settings.num_resamples; ++resample) {
-    double flipped = 0;
+    std::fill(flipped.begin(), flipped.end(), 0.0);
     std::uint64_t bits = 0;
-    for (std::size_t i = 0; i < differences.size(); ++i) {
+    for (std::size_t i = 0; i < num_questions; ++i) {
       if (i % 64 == 0) bits = engine();
-      flipped += (bits & 1) != 0 ? differences[i] : -differences[i];
+      const double sign = (bits & 1) != 0 ? 1 : -1;
+      const double* question = &differences_NC[i * num_columns];
+      for (std::size_t c = 0; c < num_columns; ++c) flipped[c] += sign * question[c];
       bits >>= 1;
     }
-    if (std::abs(flipped) >= threshold) ++num_extreme;
+    for (std::size_t c = 0; c < num_columns; ++c)
+      num_extreme[c] += std::abs(flipped[c]) >= thresholds[c] ? 1 : 0;
   }
-  return static_cast<double>(num_extreme + 1) / (static_cast<double>(settings.num_resamples) + 1);
+  std::vector<double> p_values;
+  for (const std::int64_t count : num_extreme) {
+    p_values.push_back(static_cast<double>(count + 1) /
+                       (static_cast<double>(settings.num_resamples) + 1));
+  }
+  return p_values;
 }
 
 }  // namespace
 
+std::vector<MeanInterval> bootstrap_means(std::span<const double> values_NC,
+                                          std::size_t num_columns,
+                                          const ResamplingSettings& settings) {
+  const auto num_questions = static_cast<double>(check(values_NC.size(), num_columns, settings));
+  const std::vector<double> sums = column_sums(values_NC, num_columns);
+  const auto means = resampled_means(values_NC, num_columns, settings);
+  std::vector<MeanInterval> intervals;
+  for (std::size_t c = 0; c < num_columns; ++c)
+    intervals.push_back(interval_of(sums[c] / num_questions, means[c], settings.confidence));
+  return intervals;
+}
+
 MeanInterval bootstrap_mean(std::span<const double> values, const ResamplingSettings& settings) {
-  check(values.size(), settings);
-  return interval_of(mean_of(values), resampled_means(values, settings), settings.confidence);
+  return bootstrap_means(values, 1, settings).front();
+}
+
+std::vector<PairedComparison> compare_paired_columns(std::span<const double> a_NC,
+                                                     std::span<const double> b_NC,
+                                                     std::size_t num_columns,
+                                                     const ResamplingSettings& settings) {
+  if (a_NC.size() != b_NC.size()) {
+    throw std::invalid_argument("compare_paired: expected as many scores of b as of a (" +
+                                std::to_string(a_NC.size()) + "), found " +
+                                std::to_string(b_NC.size()));
+  }
+  const auto num_questions = static_cast<double>(check(a_NC.size(), num_columns, settings));
+  std::vector<double> differences(a_NC.size());
+  for (std::size_t i = 0; i < a_NC.size(); ++i) differences[i] = a_NC[i] - b_NC[i];
+  const std::vector<double> sums = column_sums(differences, num_columns);
+  const auto means = resampled_means(differences, num_columns, settings);
+  const std::vector<double> p_values = sign_flip_p_values(differences, num_columns, settings);
+  std::vector<PairedComparison> results(num_columns);
+  for (std::size_t c = 0; c < num_columns; ++c) {
+    const auto num_low =
+        std::count_if(means[c].begin(), means[c].end(), [](double mean) { return mean <= 0; });
+    const auto num_high =
+        std::count_if(means[c].begin(), means[c].end(), [](double mean) { return mean >= 0; });
+    results[c].difference = interval_of(sums[c] / num_questions, means[c], settings.confidence);
+    results[c].bootstrap_p_value =
+        std::min(1.0, 2 * static_cast<double>(std::min(num_low, num_high) + 1) /
+                          (static_cast<double>(settings.num_resamples) + 1));
+    results[c].permutation_p_value = p_values[c];
+  }
+  return results;
 }
 
 PairedComparison compare_paired(std::span<const double> a, std::span<const double> b,
                                 const ResamplingSettings& settings) {
-  if (a.size() != b.size()) {
-    throw std::invalid_argument("compare_paired: expected as many scores of b as of a (" +
-                                std::to_string(a.size()) + "), found " + std::to_string(b.size()));
-  }
-  check(a.size(), settings);
-  std::vector<double> differences(a.size());
-  for (std::size_t i = 0; i < a.size(); ++i) differences[i] = a[i] - b[i];
-  const std::vector<double> means = resampled_means(differences, settings);
-  const auto num_low =
-      std::count_if(means.begin(), means.end(), [](double mean) { return mean <= 0; });
-  const auto num_high =
-      std::count_if(means.begin(), means.end(), [](double mean) { return mean >= 0; });
-  PairedComparison result;
-  result.difference = interval_of(mean_of(differences), means, settings.confidence);
-  result.bootstrap_p_value =
-      std::min(1.0, 2 * static_cast<double>(std::min(num_low, num_high) + 1) /
-                        (static_cast<double>(settings.num_resamples) + 1));
-  result.permutation_p_value = sign_flip_p_value(differences, settings);
-  return result;
+  return compare_paired_columns(a, b, 1, settings).front();
 }
 
 }  // namespace clara

@@ -148,17 +148,21 @@ class EvaluationTest(EvaluationCase):
         self.assertEqual(files_below(self.here / folder), RESULT_FILES)
 
     def test_a_report_compares_runs_and_results(self):
-        outcome = self.here.eval("report", "run", "--output", "table.md")
+        # Results of their own place: other tests evaluate into the run's folder too.
+        for folder in self.folders.values():
+            shutil.copytree(self.here / folder, self.here / "reported" / folder, dirs_exist_ok=True)
+        outcome = self.here.eval("report", "reported/run", "--out", "report", "--resamples", 200)
         self.assert_ended(outcome)
-        lines = [line for line in outcome.out.splitlines() if line.startswith("|")]
-        self.assertEqual(len(lines), 2 + len(self.folders))
-        self.assertEqual(len({line.count("|") for line in lines}), 1)
-        for word in ("EM", "F1", "oracle", "bm25"):
-            self.assertIn(word, outcome.out)
-        self.assertEqual((self.here / "table.md").read_text(), outcome.out)
+        for name in ("run", "run (given)", "run (bm25)", "run (random)", "run (all)", "Normal", "Oracle"):
+            self.assertIn(name, outcome.out)
+        csv = (self.here / "report/report.csv").read_text().splitlines()
+        self.assertEqual(len(csv), 1 + 9 * len(self.folders))
+        self.assertTrue(all(line.endswith(",8") for line in csv[1:]), "the rate of the checkpoint is recorded")
+        page = (self.here / "report/report.html").read_text()
+        self.assertIn(json.dumps(self.rows[0]["docs"][0], ensure_ascii=False)[1:-1], page)
         one = self.here.eval("report", self.folders["oracle", "given"] + "/scores.json")
         self.assert_ended(one)
-        self.assertEqual(len([line for line in one.out.splitlines() if line.startswith("|")]), 3)
+        self.assertIn("run (given)", one.out)
 
     def test_what_was_cut_or_left_out_is_counted(self):
         rows = [row | {"docs": [f"Fact {n}.{i}." for i in range(5)], "pos_index": [1]} for n, row in enumerate(self.rows[:4])]
@@ -318,6 +322,10 @@ class EvaluationRefusalTest(EvaluationCase):
         self.refuse(DATA, ("base",), "report", "base")
         self.here.write("scores.json", '{"format_version": 1}')
         self.refuse(DATA, ("scores.json", "settings"), "report", "scores.json")
+        self.refuse(USAGE, ("NAME=DIR",), "report", "=scored")
+        self.refuse(USAGE, ("baseline", "scored", "best"), "report", "scored", "--baseline", "best")
+        self.refuse(USAGE, ("--width",), "report", "scored", "--width", "20")
+        self.refuse(DATA, ("config.yaml", "--out"), "report", "scored", "--out", "config.yaml")
 
     def test_ask(self):
         self.here.write("empty.txt", "\n\n")

@@ -1,4 +1,4 @@
-// scores.json and the tables made of it. Needs no LibTorch.
+// scores.json and the report of one evaluation. Needs no LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +13,15 @@ namespace clara {
 
 /// What was evaluated, on what.
 struct EvalOrigin {
-  std::string checkpoint;  ///< folder, as it was given
-  std::string stage;       ///< of the checkpoint
-  std::int64_t step = 0;   ///< of the checkpoint
-  std::string base;        ///< folder of the base model
-  std::string data;        ///< record file, as it was given
-  std::string dtype;       ///< "float32", "bfloat16"
-  std::string device;      ///< "cpu", "cuda:0"
+  std::string checkpoint;             ///< folder, as it was given
+  std::string stage;                  ///< of the checkpoint
+  std::int64_t step = 0;              ///< of the checkpoint
+  std::string base;                   ///< folder of the base model
+  std::string data;                   ///< record file, as it was given
+  std::string dtype;                  ///< "float32", "bfloat16"
+  std::string device;                 ///< "cpu", "cuda:0"
+  std::int32_t compression_rate = 0;  ///< of the checkpoint; 0: not recorded
+  std::int32_t doc_max_tokens = 0;    ///< of the checkpoint; 0: not recorded
 };
 
 /// What happened besides the scores.
@@ -63,19 +65,6 @@ EvalResult read_result(const std::filesystem::path& path);
 
 /// report.md: scores, counts, speed, and the first predictions.
 std::string render_report(const EvalResult& result, const std::vector<Prediction>& examples);
-
-/// A line of the comparison table.
-struct NamedResult {
-  std::string name;
-  EvalResult result;
-};
-
-/// Results under the given paths, in their order: a scores.json, a folder with one, or a run folder
-/// with eval/*/scores.json (by name). Throws DataError for a path that holds none.
-std::vector<NamedResult> collect_results(const std::vector<std::filesystem::path>& paths);
-
-/// An aligned Markdown table, one row a result, scores in percent; also readable at a terminal.
-std::string render_comparison(const std::vector<NamedResult>& results);
 
 /// An aligned Markdown table of one evaluation's scores, both protocols, in percent.
 std::string render_scores(const EvalScores& scores);

@@ -2,8 +2,10 @@
 // LibTorch.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +28,7 @@ struct Prediction {
   std::vector<std::int32_t> positives;  ///< gold documents among the candidates
   std::int32_t num_gold = 0;            ///< gold documents in all
   std::vector<std::int32_t> origins;    ///< Candidates::origins; empty where it is 0, 1, 2, …
+  std::vector<std::string> documents;   ///< [K] texts of the candidates; empty: not recorded
 };
 
 /// The line of a prediction, without a line break. Its metrics are written beside it for readers;
@@ -34,6 +37,16 @@ std::string prediction_to_json(const Prediction& prediction);
 
 /// Throws DataError "<place>: field: expected …, found …".
 Prediction parse_prediction(std::string_view json, const std::string& place);
+
+/// The metrics of one prediction.
+struct PredictionScores {
+  AnswerScores first;       ///< against the first gold answer
+  AnswerScores best;        ///< maximum over all gold answers
+  bool has_recall = false;  ///< something was ranked, and gold documents are known
+  std::array<double, RetrievalSummary::kCutoffs.size()> recall{};  ///< at kCutoffs
+};
+
+PredictionScores score_prediction(const Prediction& prediction);
 
 /// All metrics of a set of predictions.
 struct EvalScores {
@@ -54,6 +67,10 @@ class ScoreSums {
   std::vector<AnswerScores> best_;
   RetrievalMetrics retrieval_;
 };
+
+/// Reads predictions.jsonl line by line. Throws DataError as score_predictions_file.
+void read_predictions(const std::filesystem::path& path,
+                      const std::function<void(Prediction)>& take);
 
 /// Reads and scores predictions.jsonl. Throws DataError: no such file, no rows, a wrong row (with
 /// its line).

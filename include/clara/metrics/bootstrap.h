@@ -2,8 +2,10 @@
 // from the seed. Std only.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace clara {
 
@@ -26,6 +28,14 @@ struct MeanInterval {
 MeanInterval bootstrap_mean(std::span<const double> values,
                             const ResamplingSettings& settings = {});
 
+/// Several scores of the same questions: `values_NC` holds a question's C = `num_columns` scores
+/// after another. One draw of the questions serves all columns; each column's interval is what
+/// bootstrap_mean gives for it alone. Throws as bootstrap_mean, and where the size is no multiple
+/// of num_columns.
+std::vector<MeanInterval> bootstrap_means(std::span<const double> values_NC,
+                                          std::size_t num_columns,
+                                          const ResamplingSettings& settings = {});
+
 /// Mean of a − b over the same questions.
 struct PairedComparison {
   MeanInterval difference;  ///< bootstrap over questions
@@ -40,5 +50,12 @@ struct PairedComparison {
 /// std::invalid_argument if the sizes differ, or as bootstrap_mean.
 PairedComparison compare_paired(std::span<const double> a, std::span<const double> b,
                                 const ResamplingSettings& settings = {});
+
+/// As compare_paired for each of several scores of the same questions, laid out as for
+/// bootstrap_means. Throws as these.
+std::vector<PairedComparison> compare_paired_columns(std::span<const double> a_NC,
+                                                     std::span<const double> b_NC,
+                                                     std::size_t num_columns,
+                                                     const ResamplingSettings& settings = {});
 
 }  // namespace clara

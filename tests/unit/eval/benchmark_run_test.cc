@@ -93,6 +93,8 @@ TEST_F(BenchmarkRunTest, WritesEveryRowInOrderAndScoresThatCanBeComputedAgain) {
     EXPECT_EQ(prediction.id, "r" + std::to_string(row));
     EXPECT_EQ(prediction.ranking.size(), 4u);
     EXPECT_EQ(prediction.scores.size(), 4u);
+    EXPECT_EQ(prediction.documents,
+              parse_qa_record(rows().row(row).text, {"eval.jsonl", row + 1}).documents);
     EXPECT_EQ(prediction.ranking, descending_order(prediction.scores));
     EXPECT_THAT(prediction.selected, ElementsAre(prediction.ranking[0], prediction.ranking[1]));
   }
@@ -105,6 +107,8 @@ TEST_F(BenchmarkRunTest, WritesEveryRowInOrderAndScoresThatCanBeComputedAgain) {
   EXPECT_GT(result.counts.num_generated_tokens, 0);
   EXPECT_EQ(result.origin.stage, "joint");
   EXPECT_EQ(result.origin.dtype, "float32");
+  EXPECT_EQ(result.origin.compression_rate, shared_model().description.compression_rate);
+  EXPECT_EQ(result.origin.doc_max_tokens, shared_model().description.doc_max_tokens);
 
   EvalResult again = result;
   again.scores = score_predictions_file(run_.output / "predictions.jsonl");

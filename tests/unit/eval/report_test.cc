@@ -1,10 +1,7 @@
-// Laws of scores.json and of the tables.
+// Laws of scores.json and of the report of one evaluation.
 #include "clara/eval/report.h"
 
-#include <algorithm>
 #include <fstream>
-#include <set>
-#include <sstream>
 
 #include "tests/unit/common/temporary_folder.h"
 #include <gmock/gmock.h>
@@ -46,13 +43,6 @@ void write_result(const std::filesystem::path& folder, const EvalResult& result)
   std::ofstream(folder / "scores.json") << result_to_json(result);
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
-}
-
 TEST(ScoresFile, ReadsBackToTheSameResult) {
   const TemporaryFolder folder;
   write_result(folder.path(), example());
@@ -65,6 +55,18 @@ TEST(ScoresFile, ReadsBackToTheSameResult) {
   EXPECT_EQ(read.times.generate_seconds, 8.0);
   EXPECT_EQ(scores_to_json(read.scores), scores_to_json(example().scores));
   EXPECT_NE(scores_to_json(read.scores), scores_to_json({}));
+}
+
+TEST(ScoresFile, HasTheCompressionRateWhereItIsKnown) {
+  const TemporaryFolder folder;
+  EvalResult result = example();
+  EXPECT_THAT(result_to_json(result), testing::Not(HasSubstr("compression_rate")));
+  result.origin.compression_rate = 32;
+  result.origin.doc_max_tokens = 256;
+  write_result(folder.path(), result);
+  const EvalResult read = read_result(folder / "scores.json");
+  EXPECT_EQ(read.origin.compression_rate, 32);
+  EXPECT_EQ(read.origin.doc_max_tokens, 256);
 }
 
 TEST(ScoresFile, FaultsNameFileAndMember) {
@@ -123,33 +125,6 @@ TEST(Report, ShowsBothProtocolsRetrievalAndTheCountWithoutGold) {
   EXPECT_THAT(text, HasSubstr("| recall    | 10.00 | 20.00 | 70.00 |"));
   EXPECT_THAT(text, HasSubstr("averaged over the 38 with known gold documents; without: 2."));
   EXPECT_THAT(text, HasSubstr("| a \\| b c |"));
-}
-
-TEST(Comparison, HasALineForEveryResultOfARunAndColumnsThatLineUp) {
-  const TemporaryFolder folder;
-  EvalResult normal = example();
-  normal.settings.setting = EvalSetting::kNormal;
-  normal.scores.retrieval = {};
-  write_result(folder / "joint/eval/records_normal", normal);
-  write_result(folder / "joint/eval/records_oracle", example());
-  write_result(folder / "alone", example());
-  const auto results =
-      collect_results({folder / "joint", folder / "alone", folder / "alone/scores.json"});
-  ASSERT_EQ(results.size(), 4u);
-  EXPECT_EQ(results[0].result.settings.setting, EvalSetting::kNormal);
-  const auto lines = lines_of(render_comparison(results));
-  ASSERT_EQ(lines.size(), 6u);
-  std::set<std::size_t> lengths;
-  for (const std::string& line : lines) lengths.insert(line.size());
-  EXPECT_EQ(lengths.size(), 1u);
-  EXPECT_THAT(lines[2], HasSubstr(" - |"));  // no retrieval score is not a score of zero
-  EXPECT_THAT(lines[3], HasSubstr(" 70.00 |"));
-}
-
-TEST(Comparison, AFolderWithoutResultsIsAnError) {
-  const TemporaryFolder folder;
-  EXPECT_THROW(collect_results({folder.path()}), DataError);
-  EXPECT_THROW(collect_results({folder / "missing"}), DataError);
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ Prediction example() {
   prediction.positives = {0};
   prediction.num_gold = 2;
   prediction.origins = {-1, 1, 0};
+  prediction.documents = {"Tower\nBuilt in 1889.", "b", "c"};
   return prediction;
 }
 
@@ -70,6 +71,7 @@ TEST(PredictionLine, ReadsBackToTheSamePrediction) {
   EXPECT_EQ(read.positives, example().positives);
   EXPECT_EQ(read.num_gold, example().num_gold);
   EXPECT_EQ(read.origins, example().origins);
+  EXPECT_EQ(read.documents, example().documents);
   EXPECT_EQ(prediction_to_json(read), line);
 }
 
@@ -84,6 +86,18 @@ TEST(PredictionLine, FaultsNamePlaceFieldAndWhatWasFound) {
   line = prediction_to_json(example());
   line.replace(line.find("\"num_gold\":2"), 12, "\"num_gold\":0");
   EXPECT_THAT(fault_of(line), HasSubstr("num_gold: expected at least the number of positives (1)"));
+  Prediction prediction = example();
+  prediction.documents.pop_back();
+  EXPECT_THAT(fault_of(prediction_to_json(prediction)),
+              HasSubstr("documents: expected a text for each of the 3 ranked candidates, found 2"));
+}
+
+TEST(PredictionLine, OfBeforeDocumentsWereRecordedIsRead) {
+  Prediction prediction = example();
+  prediction.documents.clear();
+  const std::string line = prediction_to_json(prediction);
+  EXPECT_EQ(line.find("documents"), std::string::npos);
+  EXPECT_TRUE(parse_prediction(line, "p.jsonl:1").documents.empty());
 }
 
 TEST(ScoreSums, BothProtocolsAreTheMeansOverQuestions) {

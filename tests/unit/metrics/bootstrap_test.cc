@@ -111,7 +111,7 @@ TEST(ComparePaired, SeesAClearDifferenceAndNeverSaysImpossible) {
 
 TEST(ComparePaired, RejectsATrueHypothesisAboutAsOftenAsItMay) {
   std::mt19937_64 engine(11);
-  int num_rejected = 0;
+  int num_rejected = 0, num_below_half = 0;
   constexpr int kTrials = 400;
   for (int trial = 0; trial < kTrials; ++trial) {
     std::vector<double> a(40);
@@ -120,11 +120,49 @@ TEST(ComparePaired, RejectsATrueHypothesisAboutAsOftenAsItMay) {
       a[i] = static_cast<double>(engine() % 1000);
       b[i] = static_cast<double>(engine() % 1000);
     }
-    num_rejected += compare_paired(a, b, {300, 0.95, engine()}).permutation_p_value <= 0.1 ? 1 : 0;
+    const double p = compare_paired(a, b, {300, 0.95, engine()}).permutation_p_value;
+    num_rejected += p <= 0.1 ? 1 : 0;
+    num_below_half += p <= 0.5 ? 1 : 0;
   }
   // 40 expected; five standard deviations (6) to each side.
   EXPECT_GT(num_rejected, 10);
   EXPECT_LT(num_rejected, 70);
+  // 200 expected; five standard deviations (10) to each side.
+  EXPECT_GT(num_below_half, 150);
+  EXPECT_LT(num_below_half, 250);
+}
+
+TEST(BootstrapMeans, GiveEachColumnWhatItGetsAlone) {
+  std::mt19937_64 engine(5);
+  constexpr std::size_t kQuestions = 60, kColumns = 3;
+  std::vector<double> a, b;
+  for (std::size_t i = 0; i < kQuestions * kColumns; ++i) {
+    a.push_back(static_cast<double>(engine() % 100) / 100);
+    b.push_back(static_cast<double>(engine() % 100) / 120);
+  }
+  const ResamplingSettings settings{400, 0.9, 3};
+  const auto intervals = bootstrap_means(a, kColumns, settings);
+  const auto comparisons = compare_paired_columns(a, b, kColumns, settings);
+  ASSERT_EQ(intervals.size(), kColumns);
+  ASSERT_EQ(comparisons.size(), kColumns);
+  for (std::size_t c = 0; c < kColumns; ++c) {
+    std::vector<double> a_alone, b_alone;
+    for (std::size_t i = 0; i < kQuestions; ++i) {
+      a_alone.push_back(a[i * kColumns + c]);
+      b_alone.push_back(b[i * kColumns + c]);
+    }
+    const MeanInterval interval = bootstrap_mean(a_alone, settings);
+    EXPECT_EQ(intervals[c].mean, interval.mean);
+    EXPECT_EQ(intervals[c].low, interval.low);
+    EXPECT_EQ(intervals[c].high, interval.high);
+    const PairedComparison comparison = compare_paired(a_alone, b_alone, settings);
+    EXPECT_EQ(comparisons[c].difference.low, comparison.difference.low);
+    EXPECT_EQ(comparisons[c].bootstrap_p_value, comparison.bootstrap_p_value);
+    EXPECT_EQ(comparisons[c].permutation_p_value, comparison.permutation_p_value);
+  }
+  EXPECT_NE(intervals[0].mean, intervals[1].mean);
+  EXPECT_THROW(bootstrap_means(a, 0), std::invalid_argument);
+  EXPECT_THROW(bootstrap_means(a, 7), std::invalid_argument);
 }
 
 TEST(ComparePaired, RefusesDifferentQuestions) {
