@@ -9,6 +9,7 @@
 #include <string>
 
 #include "tools/data_convert.h"
+#include "tools/data_index_dense.h"
 #include "tools/exit_codes.h"
 #include "tools/process_setup.h"
 #include <CLI/CLI.hpp>
@@ -281,6 +282,10 @@ int main(int argc, char** argv) {
 
   const std::function<int()> convert = clara::tools::add_convert_command(app);
 
+  CLI::App* index_command = app.add_subcommand("index", "make the passages of a corpus searchable");
+  index_command->require_subcommand(1);
+  const std::function<int()> index_dense = clara::tools::add_index_dense_command(*index_command);
+
   ExportArguments exporting;
   CLI::App* export_command = app.add_subcommand(
       "export",
@@ -316,6 +321,7 @@ int main(int argc, char** argv) {
     if (*inspect_command) return inspect(inspecting);
     if (*chunk_command) return chunk(chunking);
     if (app.got_subcommand("convert")) return convert();
+    if (*index_command) return index_dense();
     return *export_command ? export_model(exporting) : diff(differing);
   });
 }
