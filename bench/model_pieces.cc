@@ -154,7 +154,7 @@ void optimizer_update(benchmark::State& state) {
   AdamW optimizer({{"values", values, 1.0}}, TrainerConfig{});
   optimizer.gradients().normal_();
   for (auto _ : state) {
-    optimizer.clip(optimizer.gradient_norm());
+    optimizer.clip(optimizer.gradient_norm().item<double>());
     optimizer.step(1e-6);
   }
 }

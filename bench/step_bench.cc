@@ -223,12 +223,35 @@ Json time_generation(const Setup& s, const Options& o) {
   return {{"step_seconds", seconds}, {"prompts", prompts.size()}, {"new_tokens", o.new_tokens}};
 }
 
+/// Every document of the rows as text, one after the other on one thread.
+Json time_tokeniser(const Options& o) {
+  const TextSide text = open_text_side(o.base, o.doc_max_tokens / o.compression_rate);
+  const RowSource rows({{o.data, 1.0, 0}}, 0);
+  std::vector<std::string> documents;
+  for (std::int64_t i = 0; i < rows.size(); ++i) {
+    const Json row = Json::parse(rows.row(i).text);
+    for (const Json& document : row.at("docs")) documents.push_back(document.get<std::string>());
+  }
+  std::vector<double> seconds;
+  std::size_t tokens = 0, bytes = 0;
+  for (std::int64_t step = 0; step < o.steps; ++step) {
+    tokens = bytes = 0;
+    const Clock::time_point start = Clock::now();
+    for (const std::string& document : documents) {
+      tokens += text.tokenizer->encode(document, SpecialTokenText::kAsText).size();
+      bytes += document.size();
+    }
+    seconds.push_back(seconds_since(start));
+  }
+  return {{"step_seconds", seconds}, {"tokens", tokens}, {"bytes", bytes}};
+}
+
 int run(int argc, char** argv) {
   Options o;
   CLI::App app{"Times whole steps; prints one JSON object."};
   app.add_option("--base", o.base, "Hugging Face folder")->required();
   app.add_option("--kind", o.kind,
-                 "scp, tune, joint, joint_warm, encode, generate, startup or gemm")
+                 "scp, tune, joint, joint_warm, encode, generate, tokenise, startup or gemm")
       ->required();
   app.add_option("--data", o.data, "record file (.jsonl)");
   app.add_option("--dtype", o.dtype, "float32 or bfloat16");
@@ -249,6 +272,8 @@ int run(int argc, char** argv) {
   if (o.kind == "gemm") {
     const BaseConfig config = load_base_config(o.base);
     result["gflops"] = gemm_peak(config, o.dtype == "float32" ? torch::kFloat32 : torch::kBFloat16);
+  } else if (o.kind == "tokenise") {
+    result = time_tokeniser(o);
   } else {
     const Clock::time_point start = Clock::now();
     const Setup s = open_setup(o);

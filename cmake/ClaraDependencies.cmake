@@ -29,6 +29,7 @@ clara_pkg(zlib zlib zlib1g-dev)
 clara_pkg(sentencepiece sentencepiece libsentencepiece-dev)
 clara_pkg(xxhash libxxhash libxxhash-dev)
 clara_pkg(simdjson simdjson libsimdjson-dev)
+clara_pkg(curl libcurl libcurl4-openssl-dev)
 
 find_package(nlohmann_json 3.11 QUIET)
 if(NOT nlohmann_json_FOUND)

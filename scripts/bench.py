@@ -19,15 +19,18 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = PROJECT / "build/release/bin/clara_step_bench"
+TRAIN = PROJECT / "build/release/bin/clara-train"
 # A heap that keeps its memory, on both sides; clara's programs set this up themselves.
 HEAP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLOC_ARENA_MAX": "1"}
 ROWS = 8
 MICRO_BATCH = 2
 STAGES = ("scp", "tune", "joint", "joint_warm")
+PARTS = (*STAGES, "encode", "generate", "memory", "tokenise", "startup", "ranks")
 
 # What is compared: (our kind, reference kind, reference padding) and the target of docs/performance.md by dtype.
 COMPARISONS = [
@@ -41,6 +44,8 @@ COMPARISONS = [
     ("joint_warm", "joint", "trimmed", {"bfloat16": 7.0}),
 ]
 PEAK_SHARE = {"float32": 0.58, "bfloat16": 0.40}
+TOKENISER_ROUNDS = 20
+RANK_STEPS = 6
 
 # Rows of the reference's own choice, as records of the project.
 EXPORT_ROWS = """
@@ -55,6 +60,37 @@ for kind in ("scp", "tune", "joint"):
     with open(out / f"{kind}.jsonl", "w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps({k: v for k, v in row.items() if k != "line"}, ensure_ascii=False) + "\\n")
+"""
+
+# Hugging Face's tokenizers over the same texts, on one thread.
+TIME_TOKENISER = """
+import json, os, sys, time
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+from tokenizers import Tokenizer
+tokenizer = Tokenizer.from_file(sys.argv[1] + "/tokenizer.json")
+tokenizer.encode_special_tokens = True
+texts = [d for line in open(sys.argv[2], encoding="utf-8") for d in json.loads(line)["docs"]]
+seconds, tokens = [], 0
+for repetition in range(int(sys.argv[3])):
+    start = time.perf_counter()
+    encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    seconds.append(time.perf_counter() - start)
+    tokens = sum(len(e.ids) for e in encoded)
+print(json.dumps({"step_seconds": seconds, "tokens": tokens}))
+"""
+
+# The reference up to where its first step would begin: imports, model, adapters, rows, their tokens.
+TIME_STARTUP = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from clara_reference import ClaraReference
+torch.set_num_threads(int(sys.argv[5]))
+rows = [json.loads(line) for line in open(sys.argv[3], encoding="utf-8")][:8]
+r = ClaraReference(sys.argv[2], 16, 256, dtype=getattr(torch, sys.argv[4]), autocast=sys.argv[4] == "bfloat16", top_k=5)
+r.start_training("tune", 1)
+r.prepare("tune", rows)
+print(json.dumps({}))
 """
 
 # The reference's compress over documents sorted by length, and transformers' generate.
@@ -113,6 +149,8 @@ class Bench:
 
     def clara(self, name: str, kind: str, dtype: str, *more: str) -> None:
         data = self.options.rows / f"{'joint' if kind in ('joint_warm', 'encode') else kind}.jsonl"
+        if kind == "tokenise":
+            data = self.options.rows / "joint.jsonl"
         if kind in ("generate", "startup"):
             data = self.options.rows / "tune.jsonl"
         stage = {"generate": "generate", "startup": "startup"}.get(kind, kind)
@@ -142,6 +180,41 @@ class Bench:
             [str(self.options.reference_python), "-c", TIME_OTHERS, str(self.options.reference), kind,
              str(self.options.base), str(data), dtype, str(self.options.threads), "64"], HEAP))
 
+    def reference_tokeniser(self, name: str) -> None:
+        self.keep(name, run_json([str(self.options.reference_python), "-c", TIME_TOKENISER, str(self.options.base),
+                                  str(self.options.rows / "joint.jsonl"), str(TOKENISER_ROUNDS)], {}))
+
+    def reference_startup(self, name: str, dtype: str) -> None:
+        start = time.perf_counter()
+        result = run_json([str(self.options.reference_python), "-c", TIME_STARTUP, str(self.options.reference),
+                           str(self.options.base), str(self.options.rows / "tune.jsonl"), dtype,
+                           str(self.options.threads)], HEAP)
+        result["step_seconds"] = [time.perf_counter() - start]
+        self.keep(name, result)
+
+    def ranks(self, name: str, num_processes: int, dtype: str) -> None:
+        """Seconds of a step of clara-train scp on Gloo ranks that share the threads; the first step warms up."""
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {
+                "model.base": self.options.base, "model.dtype": dtype, "model.compression_rate": 16,
+                "data.train": f"[{self.options.rows / 'scp.jsonl'}]", "trainer.rows_per_step": ROWS,
+                "trainer.max_steps": RANK_STEPS, "trainer.num_threads": self.options.threads // num_processes,
+                "output.folder": folder + "/run", "logging.tensorboard": "false",
+            }
+            config = pathlib.Path(folder) / "scp.yaml"
+            config.write_text("stage: scp\n", encoding="utf-8")
+            command = [str(TRAIN), "scp", "--config", str(config)]
+            for key, value in settings.items():
+                command += ["--set", f"{key}={value}"]
+            if num_processes > 1:
+                command += ["--num-processes", str(num_processes)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise SystemExit(f"error: {' '.join(command)}: {done.stderr.strip()[-2000:]}")
+            rows = [json.loads(line) for line in open(folder + "/run/metrics.jsonl", encoding="utf-8")]
+            seconds = [row["seconds"] for row in rows if "seconds" in row][1:]
+            self.keep(name, {"step_seconds": seconds})
+
     def best(self, name: str) -> float | None:
         runs = self.results.get(name)
         return min(min(run["step_seconds"]) for run in runs) if runs else None
@@ -167,6 +240,10 @@ def export_rows(options: argparse.Namespace) -> bool:
 
 def measure(bench: Bench, with_reference: bool) -> None:
     options = bench.options
+    for repetition in range(options.repetitions if "tokenise" in options.only else 0):
+        bench.clara("clara tokenise", "tokenise", "float32", "--steps", str(TOKENISER_ROUNDS))
+        if with_reference:
+            bench.reference_tokeniser("reference tokenise")
     for repetition in range(options.repetitions):
         for dtype in options.dtypes:
             print(f"round {repetition + 1} of {options.repetitions}, {dtype}", file=sys.stderr, flush=True)
@@ -187,9 +264,22 @@ def measure(bench: Bench, with_reference: bool) -> None:
                     bench.clara(f"clara {kind} {dtype}", kind, dtype, "--steps", "2")
                     if with_reference:
                         bench.reference_other(f"reference {kind} {dtype}", kind, dtype)
+            if "startup" in options.only:
+                bench.clara(f"clara startup {dtype}", "startup", dtype)
+                run = bench.results[f"clara startup {dtype}"][-1]
+                run["step_seconds"] = [run["process_seconds"]]
+                if with_reference:
+                    bench.reference_startup(f"reference startup {dtype}", dtype)
+            if "ranks" in options.only and options.threads % 2 == 0:
+                bench.ranks(f"clara 2 ranks {dtype}", 2, dtype)
+                bench.ranks(f"clara 1 rank {dtype}", 1, dtype)
             if "memory" in options.only:
                 for kind in ("scp", "joint_warm"):
                     bench.clara(f"clara {kind} 2 rows {dtype}", kind, dtype, "--micro-batch", str(MICRO_BATCH))
+
+
+def seconds_text(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
 
 
 def table(bench: Bench) -> list[list[str]]:
@@ -201,9 +291,10 @@ def table(bench: Bench) -> list[list[str]]:
             return
         ratio = f"{other / mine:.2f}x" if other else "-"
         verdict = "-" if target is None or not other else ("met" if other / mine >= target else "missed")
-        rows.append([what, f"{mine:.2f} s", f"{bench.median(ours):.2f} s", f"{other:.2f} s" if other else "-", ratio,
-                     f"{target:g}x" if target else "-", verdict])
+        rows.append([what, seconds_text(mine), seconds_text(bench.median(ours)), seconds_text(other) if other else "-", ratio,
+                     f"{target:.3g}x" if target else "-", verdict])
 
+    add("tokenising, one thread", "clara tokenise", "reference tokenise", 1.0)
     for dtype in bench.options.dtypes:
         for ours, theirs, padding, targets in COMPARISONS:
             add(f"{ours} step, against {padding}, {dtype}", f"clara {ours} {dtype}",
@@ -211,6 +302,9 @@ def table(bench: Bench) -> list[list[str]]:
         add(f"encoding documents, {dtype}", f"clara encode {dtype}", f"reference encode {dtype}",
             {"float32": 1.1, "bfloat16": 1.5}[dtype])
         add(f"greedy generation, batch 8, {dtype}", f"clara generate {dtype}", f"reference generate {dtype}", 2.0)
+        add(f"from start to the first step, {dtype}", f"clara startup {dtype}", f"reference startup {dtype}", 5.0)
+        add(f"two ranks of half the threads, against one, {dtype}", f"clara 2 ranks {dtype}", f"clara 1 rank {dtype}",
+            1 / 1.1)
         peak = max((run["gflops"] for run in bench.results.get(f"gemm {dtype}", [])), default=0)
         for kind in STAGES:
             runs = bench.results.get(f"clara {kind} {dtype}")
@@ -252,7 +346,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--dtypes", nargs="+", choices=("float32", "bfloat16"), default=["bfloat16", "float32"])
     parser.add_argument("--all-dtypes", action="store_true", help="the reference also where no target is set")
-    parser.add_argument("--only", nargs="+", default=[*STAGES, "encode", "generate", "memory"])
+    parser.add_argument("--only", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--out", type=pathlib.Path, default=PROJECT / "build/bench/steps.json")
     options = parser.parse_args()
     options.rows = options.out.parent / "rows"

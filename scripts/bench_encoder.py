@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times clara-data index dense beside transformers: passages a second with the same encoder, text and threads.
 
-The passages of --corpus (JSONL with title and text) are encoded in turn by clara-data (flat index, float32 vectors) and by
+The passages of --corpus (JSONL with id, title and text) are encoded in turn by clara-data (flat index, float32 vectors) and by
 transformers as sentence-transformers runs it: sorted by length, batches of 32, padded to the longest. Loading is left
 out on both sides (clara-data tells its encoding time). The fastest of --repeats counts. Run it with a Python that has
 torch and transformers. Prints the ratio, and the smallest cosine between the vectors of both.
@@ -60,19 +60,20 @@ def main():
         return out
 
     with tempfile.TemporaryDirectory() as folder:
-        command = [str(options.program), "index", "dense", "--corpus", str(options.corpus), "--encoder", str(options.encoder),
-                   "--out", folder + "/index", "--dtype", "float32", "--threads", str(options.threads), "--force",
-                   "--batch-tokens", str(options.batch_tokens)]  # fmt: skip
         ours, theirs = [], []
-        for _ in range(options.repeats):
+        for repeat in range(options.repeats):
+            index = Path(folder, str(repeat))
+            command = [str(options.program), "index", "dense", "--corpus", str(options.corpus), "--encoder",
+                       str(options.encoder), "--out", str(index), "--dtype", "float32", "--threads",
+                       str(options.threads), "--batch-tokens", str(options.batch_tokens)]  # fmt: skip
             run = subprocess.run(command, capture_output=True, text=True)
             if run.returncode != 0:
                 sys.exit(f"error: {' '.join(command)}\n{run.stderr}")
-            ours.append(float(re.search(r"([\d.]+) passages/s", run.stderr.split("encoding")[1]).group(1)))
+            ours.append(float(re.search(r"^encoded .* ([\d.]+) passages/s$", run.stderr, re.MULTILINE).group(1)))
             begin = time.perf_counter()
             vectors = reference()
             theirs.append(len(texts) / (time.perf_counter() - begin))
-        found = torch.cat([load_file(path)["vectors"] for path in sorted(Path(folder, "index").glob("vectors_*"))])
+        found = torch.cat([load_file(path)["vectors"] for path in sorted(index.glob("vectors_*"))])
     print(f"{len(texts)} passages, {options.threads} threads")
     print(f"clara-data    {max(ours):8.1f} passages/s  ({', '.join(f'{v:.1f}' for v in ours)})")
     print(f"transformers  {max(theirs):8.1f} passages/s  ({', '.join(f'{v:.1f}' for v in theirs)})")

@@ -1,6 +1,7 @@
-// clara-data: a record as the model sees it, the difference of two sets of tensors, published
-// benchmarks as records, long documents in chunks, exports for other programs (interface.md
-// "Commands"). Arguments and what is shown; the work is in the library.
+// clara-data: records as the model sees them, differences of tensors, published benchmarks as
+// records, training rows by a teacher, indexes over corpora and candidates from them, long
+// documents in chunks, exports (interface.md "Commands"). Arguments and what is shown; the work is
+// in the library.
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -8,8 +9,10 @@
 #include <optional>
 #include <string>
 
+#include "tools/data_candidates.h"
 #include "tools/data_convert.h"
-#include "tools/data_index_dense.h"
+#include "tools/data_index.h"
+#include "tools/data_synthesize.h"
 #include "tools/exit_codes.h"
 #include "tools/process_setup.h"
 #include <CLI/CLI.hpp>
@@ -194,7 +197,8 @@ int main(int argc, char** argv) {
   clara::tools::keep_heap_memory();
   CLI::App app{
       "Look at records as the model sees them, compare sets of tensors, convert published "
-      "benchmarks, split long documents, export models.",
+      "benchmarks, write training rows with a teacher, index corpora, find candidates, split long "
+      "documents, export models.",
       "clara-data"};
   app.set_version_flag("--version", std::string("clara-data ") + clara::kVersion);
   app.require_subcommand(1);
@@ -281,10 +285,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
 
   const std::function<int()> convert = clara::tools::add_convert_command(app);
-
-  CLI::App* index_command = app.add_subcommand("index", "make the passages of a corpus searchable");
-  index_command->require_subcommand(1);
-  const std::function<int()> index_dense = clara::tools::add_index_dense_command(*index_command);
+  const std::function<int()> synthesize = clara::tools::add_synthesize_command(app);
+  const std::function<int()> index = clara::tools::add_index_command(app);
+  const std::function<int()> candidates = clara::tools::add_candidates_command(app);
 
   ExportArguments exporting;
   CLI::App* export_command = app.add_subcommand(
@@ -321,7 +324,9 @@ int main(int argc, char** argv) {
     if (*inspect_command) return inspect(inspecting);
     if (*chunk_command) return chunk(chunking);
     if (app.got_subcommand("convert")) return convert();
-    if (*index_command) return index_dense();
+    if (app.got_subcommand("synthesize")) return synthesize();
+    if (app.got_subcommand("index")) return index();
+    if (app.got_subcommand("candidates")) return candidates();
     return *export_command ? export_model(exporting) : diff(differing);
   });
 }

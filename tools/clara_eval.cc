@@ -10,10 +10,9 @@
 #include "tools/local_ranks.h"
 #include "tools/process_setup.h"
 #include "tools/rank_process.h"
+#include "tools/stderr_progress.h"
 #include "tools/stop_signals.h"
 #include <CLI/CLI.hpp>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "clara/checkpoint/model_files.h"
 #include "clara/checkpoint/open_model.h"
@@ -23,6 +22,7 @@
 #include "clara/common/version.h"
 #include "clara/data/row_source.h"
 #include "clara/eval/ask.h"
+#include "clara/eval/benchmark_data.h"
 #include "clara/eval/benchmark_run.h"
 #include "clara/eval/document_file.h"
 #include "clara/eval/eval_settings.h"
@@ -133,16 +133,6 @@ clara::EvalSettings settings_of(const ModelArguments& arguments,
   return settings;
 }
 
-clara::ProgressSink progress_sink() {
-  clara::ProgressSink sink;
-  sink.out = &std::cerr;
-  sink.is_terminal = isatty(STDERR_FILENO) == 1;
-  winsize size = {};
-  if (sink.is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-    sink.width = size.ws_col;
-  return sink;
-}
-
 std::string percent(double fraction) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f", 100 * fraction);
@@ -180,7 +170,7 @@ clara::EvalResult evaluate_as_rank(const EvaluateArguments& arguments,
   try {
     const clara::OpenedModel opened = clara::open_checkpoint_on(
         run.origin.checkpoint, model_arguments.base, dtype_of(model_arguments.dtype), device);
-    clara::ProgressSink sink = progress_sink();
+    clara::ProgressSink sink = clara::tools::stderr_progress();
     if (env.rank > 0) sink.out = nullptr;
     clara::ProgressBar bar(sink, rows.size(), run.output.filename().string());
     bar.update(0);
@@ -200,7 +190,7 @@ clara::EvalResult evaluate_as_rank(const EvaluateArguments& arguments,
 
 int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arguments) {
   if (arguments.data.empty())
-    throw clara::ConfigError("expected --data FILE with evaluation records (see --help)");
+    throw clara::ConfigError("expected --data FILE with the questions (see --help)");
   const fs::path checkpoint = checkpoint_folder(arguments.run, model_arguments.checkpoint);
   const clara::ModelDescription description = clara::describe_model_folder(checkpoint);
 
@@ -233,8 +223,13 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
   planned.origin.dtype = is_bfloat16 ? "bfloat16" : "float32";
   // Of a group, rank 0 looks once all have met, so that its refusal reaches the others.
   if (env.world_size == 1) clara::check_output_folder(run.output, planned, run.overwrite);
-  const clara::RowSource rows({{arguments.data, 1.0, 0}}, arguments.max_rows);
+  const clara::EvaluationData data = clara::prepare_evaluation_data(
+      arguments.benchmark, arguments.data, output, arguments.max_rows);
+  const clara::RowSource rows({{data.path, 1.0, 0}}, arguments.max_rows);
   clara::check_records(rows);
+  // Told once: by the process that starts the ranks.
+  if (env.rank == 0 && env.world_size == 1 && !data.summary.empty())
+    std::cerr << data.summary << "\n";
 
   if (arguments.num_processes > 1) {
     clara::tools::refuse_other_launcher(env);
@@ -300,10 +295,13 @@ int main(int argc, char** argv) {
   evaluation.words.assign(argv + 1, argv + argc);
   ModelArguments model;
   app.add_option("--run", evaluation.run, "run folder: its final/ is evaluated");
-  app.add_option("--benchmark", evaluation.benchmark, "what --data holds")
-      ->check(CLI::IsMember({"records"}))
+  app.add_option(
+         "--benchmark", evaluation.benchmark,
+         "what --data holds: records of this project, or a published layout, which is converted "
+         "into the output folder")
+      ->check(CLI::IsMember(clara::evaluation_benchmark_names()))
       ->capture_default_str();
-  app.add_option("--data", evaluation.data, "evaluation records: .jsonl, .jsonl.gz or .json");
+  app.add_option("--data", evaluation.data, "questions: .jsonl, .jsonl.gz or .json");
   app.add_option("--setting", evaluation.setting,
                  "normal: candidates as given; oracle: the gold documents are among them")
       ->check(CLI::IsMember(clara::eval_setting_names()))

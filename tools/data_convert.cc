@@ -1,21 +1,17 @@
 // clara-data convert: its arguments, a progress bar by bytes, the summary on stderr.
 #include "tools/data_convert.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <iostream>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "tools/data_progress.h"
 #include "tools/exit_codes.h"
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "clara/benchmarks/convert.h"
 #include "clara/common/error.h"
-#include "clara/common/progress.h"
 
 namespace clara::tools {
 namespace {
@@ -64,24 +60,11 @@ ConvertSettings settings_of(const ConvertArguments& arguments) {
   return settings;
 }
 
-ProgressSink progress_sink() {
-  ProgressSink sink;
-  sink.is_terminal = isatty(STDERR_FILENO) == 1;
-  // A pipe gets the summary only.
-  if (sink.is_terminal) sink.out = &std::cerr;
-  winsize size = {};
-  if (sink.is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-    sink.width = size.ws_col;
-  return sink;
-}
-
 int convert(const ConvertArguments& arguments) {
   const ConvertSettings settings = settings_of(arguments);
-  std::optional<ProgressBar> bar;
+  FileProgress bar("rows");
   const auto progress = [&](std::int64_t read, std::int64_t all, std::int64_t rows) {
-    constexpr std::int64_t kBytesPerUnit = 1 << 20;
-    if (!bar) bar.emplace(progress_sink(), std::max<std::int64_t>(all / kBytesPerUnit, 1), "MiB");
-    bar->update(read / kBytesPerUnit, std::to_string(rows) + " rows");
+    bar.update(read, all, rows);
   };
   ConvertReport report;
   if (arguments.output == "-") {
@@ -93,7 +76,7 @@ int convert(const ConvertArguments& arguments) {
     report = convert_benchmark_files(arguments.data, arguments.output, arguments.force, settings,
                                      progress);
   }
-  if (bar) bar->finish();
+  bar.finish();
   std::cerr << render_convert_report(report);
   if (arguments.output != "-") std::cout << arguments.output << "\n";
   return kExitOk;

@@ -4,33 +4,27 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
-#include <vector>
 
+#include "tools/corpus_arguments.h"
+#include "tools/data_progress.h"
 #include "tools/exit_codes.h"
+#include "tools/stderr_progress.h"
 #include "tools/stop_signals.h"
-#include <ATen/Parallel.h>
-#include <nlohmann/json.hpp>
-#include <unistd.h>
+#include "tools/use_threads.h"
 
-#include "clara/common/error.h"
 #include "clara/common/progress.h"
 #include "clara/data/document_format.h"
-#include "clara/data/row_stream.h"
 #include "clara/retrieval/dense_index.h"
 
 namespace clara::tools {
 namespace {
 
-using Json = nlohmann::json;
-
 struct DenseArguments {
-  std::vector<std::string> corpus;
+  CorpusArguments corpus;
   std::string encoder, output;
   std::string kind = "flat";
   std::string pooling;  // empty: as the encoder's folder says
@@ -41,60 +35,6 @@ struct DenseArguments {
   DenseIndexSettings settings;
   int threads = 0;  // 0: all cores
 };
-
-/// The passages of the files, one after another: {"title", "text"} or {"contents"} a row.
-class PassageReader {
- public:
-  PassageReader(std::vector<std::string> files, DocumentFormat format)
-      : files_(std::move(files)), format_(format) {}
-
-  std::optional<std::string> next() {
-    while (true) {
-      if (!stream_) {
-        if (file_ == files_.size()) return std::nullopt;
-        stream_.emplace(files_[file_++]);
-      }
-      if (const std::optional<StreamedRow> row = stream_->next()) return passage(*row);
-      stream_.reset();
-    }
-  }
-
- private:
-  std::string passage(const StreamedRow& row) const {
-    const std::string place =
-        row.place.file + (row.is_on_line ? ":" : ": row ") + std::to_string(row.place.line) + ": ";
-    const Json json = Json::parse(row.text, nullptr, false);
-    if (!json.is_object()) throw DataError(place + "expected a JSON object, found none");
-    const auto text = [&](const char* name) -> std::optional<std::string> {
-      const auto it = json.find(name);
-      if (it == json.end() || it->is_null()) return std::nullopt;
-      if (!it->is_string()) throw DataError(place + name + ": expected text");
-      return it->get<std::string>();
-    };
-    if (const auto contents = text("contents")) return *contents;
-    const auto body = text("text");
-    if (!body) throw DataError(place + "text: expected the passage's text, found none");
-    return format_passage(text("title").value_or(""), {*body}, format_);
-  }
-
-  std::vector<std::string> files_;
-  DocumentFormat format_;
-  std::size_t file_ = 0;
-  std::optional<RowStream> stream_;
-};
-
-Hash128 corpus_fingerprint(const DenseArguments& arguments) {
-  ContentHasher hasher;
-  for (const std::string& file : arguments.corpus) hasher.add_hash(hash_file(file));
-  return hasher.add_field(arguments.document_format).digest();
-}
-
-ProgressSink progress_sink() {
-  ProgressSink sink;
-  sink.is_terminal = isatty(STDERR_FILENO) == 1;
-  sink.out = &std::cerr;
-  return sink;
-}
 
 std::string in_units(std::uint64_t bytes) {
   const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -126,51 +66,57 @@ void show(const DenseIndexReport& report, std::int64_t dimension) {
   const auto row = [](const std::string& name, const std::string& value) {
     std::cerr << name << std::string(name.size() < 12 ? 12 - name.size() : 1, ' ') << value << "\n";
   };
-  row("passages", std::to_string(report.num_passages) +
-                      (report.num_encoded == report.num_passages
-                           ? ""
-                           : " (" + std::to_string(report.num_encoded) + " encoded now)"));
-  row("dimension", std::to_string(dimension));
   if (report.num_encoded > 0) {
-    char speed[64];
-    std::snprintf(speed, sizeof speed, "%.1f passages/s",
+    char speed[96];
+    std::snprintf(speed, sizeof speed, "%lld passages in %s, %.1f passages/s",
+                  static_cast<long long>(report.num_encoded),
+                  format_duration(report.encode_seconds).c_str(),
                   static_cast<double>(report.num_encoded) / std::max(report.encode_seconds, 1e-9));
-    row("encoding", format_duration(report.encode_seconds) + ", " + speed);
+    row("encoded", speed);
   }
+  if (report.num_encoded < report.num_done)
+    row("kept", std::to_string(report.num_done - report.num_encoded) + " vectors of before");
+  row("dimension", std::to_string(dimension));
   row("index", describe(report.index) + ", " + format_duration(report.index_seconds));
   row("size", in_units(report.num_bytes));
 }
 
 int index_dense(DenseArguments arguments) {
-  at::set_num_threads(arguments.threads > 0
-                          ? arguments.threads
-                          : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
-  if (!arguments.pooling.empty()) {
-    arguments.encoding.pooling = arguments.pooling == "cls" ? Pooling::kCls : Pooling::kMean;
-  }
+  use_threads(arguments.threads);
+  if (!arguments.pooling.empty()) arguments.encoding.pooling = parse_pooling(arguments.pooling);
   arguments.encoding.passage_prefix = arguments.passage_prefix;
-  arguments.settings.index.kind = parse_vector_index_kind(arguments.kind);
-  arguments.settings.dtype = arguments.dtype == "float16" ? TensorDtype::kF16 : TensorDtype::kF32;
+  DenseIndexSettings& settings = arguments.settings;
+  settings.index.kind = parse_vector_index_kind(arguments.kind);
+  settings.dtype = arguments.dtype == "float16" ? TensorDtype::kF16 : TensorDtype::kF32;
+  settings.document_format = parse_document_format(arguments.document_format);
+  CorpusReader corpus = open_corpus(arguments.corpus);
   const TextEncoder encoder(arguments.encoder, arguments.encoding);
-  const Hash128 corpus = corpus_fingerprint(arguments);
-  PassageReader count(arguments.corpus, parse_document_format(arguments.document_format));
-  std::int64_t total = 0;
-  while (count.next()) ++total;
-  PassageReader passages(arguments.corpus, parse_document_format(arguments.document_format));
-  ProgressBar bar(progress_sink(), std::max<std::int64_t>(total, 1), "passages");
-  install_stop_signals();
+  FileProgress reading("passages");
+  std::optional<ProgressBar> encoding;
   DenseIndexHooks hooks;
-  hooks.on_progress = [&](std::int64_t done) { bar.update(done); };
+  hooks.on_read = [&](std::int64_t read, std::int64_t all, std::int64_t passages) {
+    reading.update(read, all, passages);
+  };
+  hooks.on_encoded = [&](std::int64_t done, std::int64_t all) {
+    if (!encoding) {
+      reading.finish();
+      encoding.emplace(stderr_progress(), all, "passages");
+    }
+    encoding->update(done);
+  };
+  install_stop_signals();
   hooks.should_stop = [] { return stop_signal() != 0; };
-  const DenseIndexReport report = build_dense_index(
-      arguments.output, encoder, corpus, [&] { return passages.next(); }, arguments.settings,
-      hooks);
-  bar.finish();
+  const DenseIndexReport report =
+      build_dense_index(corpus, arguments.output, encoder, settings, hooks);
+  reading.finish();
+  if (encoding) encoding->finish();
   if (report.was_stopped) {
-    std::cerr << "stopped after " << report.num_passages << " of " << total
-              << " passages; the same command goes on\n";
+    std::cerr << "stopped by a signal";
+    if (report.num_done > 0) std::cerr << " with the vectors of " << report.num_done << " passages";
+    std::cerr << "; the same command goes on\n";
     return 128 + stop_signal();
   }
+  show_corpus(corpus);
   show(report, encoder.dimension());
   std::cout << arguments.output << "\n";
   return kExitOk;
@@ -185,11 +131,7 @@ std::function<int()> add_index_dense_command(CLI::App& index) {
       "vectors of passages by a BERT-family encoder (BGE, MiniLM, E5), and an index over them; a "
       "run that was killed goes on where it stopped");
   VectorIndexSettings& settings = arguments->settings.index;
-  command
-      ->add_option("--corpus", arguments->corpus,
-                   "passages, one JSON object each: title and text, or contents; .jsonl, .json, "
-                   "each also .gz")
-      ->required();
+  add_corpus_options(*command, arguments->corpus);
   command
       ->add_option("--encoder", arguments->encoder,
                    "Hugging Face or sentence-transformers folder of a BERT encoder")
@@ -258,8 +200,10 @@ std::function<int()> add_index_dense_command(CLI::App& index) {
   command->add_option("--threads", arguments->threads, "0 = all cores")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_flag("--force", arguments->settings.force,
-                    "begin anew in a folder that holds others");
+  command->add_flag(
+      "--force", arguments->settings.replaces,
+      "replace an index that is there, and unfinished work of another corpus, encoder "
+      "or other settings");
   return [arguments] { return index_dense(*arguments); };
 }
 

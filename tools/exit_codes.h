@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 
 #include "clara/common/error.h"
+#include "clara/synthesis/server_error.h"
 
 namespace clara::tools {
 
@@ -19,6 +20,7 @@ inline constexpr int kExitUsage = 2;
 inline constexpr int kExitData = 3;
 inline constexpr int kExitDistributed = 4;
 inline constexpr int kExitNonFinite = 5;
+inline constexpr int kExitServer = 6;
 
 /// "error: " before every line of a message that is not indented.
 inline void print_error(const std::string& message) {
@@ -40,6 +42,7 @@ inline int exit_code_of(const std::exception& error) {
   }
   if (dynamic_cast<const DistributedError*>(&error) != nullptr) return kExitDistributed;
   if (dynamic_cast<const NonFiniteError*>(&error) != nullptr) return kExitNonFinite;
+  if (dynamic_cast<const ServerError*>(&error) != nullptr) return kExitServer;
   return 1;
 }
 

@@ -1,8 +1,9 @@
 // The whole file in memory: its rows are in no order.
 #include "clara/benchmarks/answer_aliases.h"
 
-#include "benchmarks/json_row.h"
 #include "benchmarks/row_parts.h"
+
+#include "clara/data/json_row.h"
 
 namespace clara {
 

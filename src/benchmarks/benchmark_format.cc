@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <array>
 
-#include "benchmarks/json_row.h"
 #include "benchmarks/layouts.h"
 
 #include "clara/common/error.h"
+#include "clara/data/json_row.h"
 
 namespace clara {
 namespace {

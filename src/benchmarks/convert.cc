@@ -5,12 +5,12 @@
 #include <unordered_set>
 #include <utility>
 
-#include "benchmarks/json_row.h"
 #include "benchmarks/row_parts.h"
 
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
 #include "clara/data/gzip_writer.h"
+#include "clara/data/json_row.h"
 
 namespace clara {
 namespace {

@@ -1,9 +1,8 @@
 // One reader a published layout; each knows by which fields its rows are recognised.
 #pragma once
 
-#include "benchmarks/json_row.h"
-
 #include "clara/benchmarks/benchmark_format.h"
+#include "clara/data/json_row.h"
 
 namespace clara {
 

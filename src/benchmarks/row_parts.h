@@ -6,9 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "benchmarks/json_row.h"
-
 #include "clara/benchmarks/benchmark_question.h"
+#include "clara/data/json_row.h"
 
 namespace clara {
 

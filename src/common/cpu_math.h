@@ -1,16 +1,10 @@
-// What loops for the CPU are written with: clones for instruction sets, bfloat16, e^x, fixed sums.
+// What loops for the CPU are written with: bfloat16, e^x, sums in a fixed order.
 #pragma once
 
 #include <bit>
 #include <cstdint>
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CLARA_CPU_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define CLARA_CPU_CLONES
-#endif
-#define CLARA_INLINE inline __attribute__((always_inline))
+#include "common/cpu_clones.h"
 
 namespace clara::cpu {
 

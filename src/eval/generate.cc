@@ -7,6 +7,7 @@
 #include <torch/torch.h>
 
 #include "clara/common/error.h"
+#include "clara/model/next_token.h"
 
 namespace clara {
 namespace {
@@ -46,7 +47,7 @@ void check_prompts(const ClaraModel& model, const std::vector<TokenIds>& prompts
 
 /// Most probable base token of each state [N, D] → N ids.
 std::vector<std::int64_t> greedy_tokens(const ClaraModel& model, const torch::Tensor& states_ND) {
-  const torch::Tensor logits_NV = torch::mm(states_ND, model.base().weights().head.t());
+  const torch::Tensor logits_NV = next_token_logits(states_ND, model.base().weights().head);
   // argmax takes the first of equal values, and a NaN before everything.
   const torch::Tensor best = logits_NV.argmax(1, /*keepdim=*/true);
   const torch::Tensor is_finite = logits_NV.gather(1, best).isfinite();

@@ -9,6 +9,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "common/device_copy.h"
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 #include <torch/torch.h>
@@ -216,16 +217,15 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
         store_ != nullptr && model_.device().is_cpu()
             ? encode_each_alone(model_, missing)
             : encode_documents(model_, AdapterRole::kCompressor, missing, max_tokens_per_batch_);
-    const torch::Tensor on_host = encoded.to(torch::kCPU);
+    const torch::Tensor on_host = read_on_host(encoded);
     num_encoded_ += static_cast<std::int64_t>(missing.size());
     for (std::size_t i = 0; i < missing.size(); ++i) {
       latents[missing_places[i]] = on_host[static_cast<std::int64_t>(i)];
       if (store_ != nullptr) store_->put(keys[missing_places[i]], latents[missing_places[i]]);
     }
   }
-  return torch::stack(latents)
-      .index_select(0, torch::tensor(place, torch::kInt64))
-      .to(model_.device());
+  return to_device(torch::stack(latents).index_select(0, torch::tensor(place, torch::kInt64)),
+                   model_.device());
 }
 
 void DocumentLatents::share(const std::vector<const TokenIds*>& documents,

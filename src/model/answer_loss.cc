@@ -17,7 +17,7 @@ using torch::autograd::variable_list;
 /// Turns the logits of a chunk (base part, added part) into d(sum of losses)/d(logits) in place;
 /// returns the losses.
 Tensor softmax_gradient(Tensor& base, Tensor& added, const Tensor& targets, bool with_gradient) {
-  if (base.is_cpu()) return cpu::cross_entropy_rows(base, added, targets, with_gradient);
+  if (cpu::take(base)) return cpu::cross_entropy_rows(base, added, targets, with_gradient);
   const Tensor logits = torch::cat({base, added}, 1).to(torch::kFloat32);
   const Tensor log_p = torch::log_softmax(logits, 1);
   const Tensor index = targets.unsqueeze(1);

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "model/cpu_kernels.h"
+#include "model/plain_attention.h"
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
@@ -230,55 +231,13 @@ class PackedAttentionNode : public torch::autograd::Function<PackedAttentionNode
   }
 };
 
-/// x [T, heads, hd] with its first r dimensions rotated, in float32 arithmetic.
-Tensor rotate(const Tensor& x, const RotaryTable& rotary) {
-  const std::int64_t half = rotary.cos.size(1), rest = x.size(2) - 2 * half;
-  const std::vector<Tensor> parts = x.to(torch::kFloat32).split_with_sizes({half, half, rest}, -1);
-  const Tensor cos = rotary.cos.unsqueeze(1), sin = rotary.sin.unsqueeze(1);
-  return torch::cat({parts[0] * cos - parts[1] * sin, parts[1] * cos + parts[0] * sin, parts[2]},
-                    -1)
-      .to(x.dtype());
-}
-
-/// The path of other devices: rows grouped into a padded rectangle, right padding hidden by
-/// causality.
-Tensor padded_attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                        const AttentionShape& shape, const PackedLayout& layout,
-                        const RotaryTable& rotary, LayerCache* cache) {
-  const std::int64_t num = layout.num_sequences(), longest = layout.longest();
-  const Tensor place = layout.sequence_of_token() * longest + layout.positions();
-  const auto spread = [&](const Tensor& x,
-                          std::int64_t heads) {  // [T, heads, hd] -> [N, heads, longest, hd]
-    return torch::zeros({num * longest, heads, shape.head_dim}, x.options())
-        .index_copy(0, place, x)
-        .view({num, longest, heads, shape.head_dim})
-        .transpose(1, 2);
-  };
-  const Tensor q_heads =
-      spread(rotate(q.view({-1, shape.num_heads, shape.head_dim}), rotary), shape.num_heads);
-  const Tensor k_heads =
-      spread(rotate(k.view({-1, shape.num_kv_heads, shape.head_dim}), rotary), shape.num_kv_heads);
-  const Tensor v_heads =
-      spread(v.view({-1, shape.num_kv_heads, shape.head_dim}), shape.num_kv_heads);
-  if (cache != nullptr) {
-    cache->keys.narrow(2, 0, longest).copy_(k_heads);
-    cache->values.narrow(2, 0, longest).copy_(v_heads);
-  }
-  const Tensor out =
-      at::scaled_dot_product_attention(q_heads, k_heads, v_heads, {}, 0.0, /*is_causal=*/true, {},
-                                       /*enable_gqa=*/shape.num_heads != shape.num_kv_heads);
-  return out.transpose(1, 2)
-      .reshape({num * longest, shape.num_heads * shape.head_dim})
-      .index_select(0, place);
-}
-
 }  // namespace
 
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const AttentionShape& shape,
                         const std::shared_ptr<const PackedLayout>& layout,
                         const RotaryTable& rotary, LayerCache* cache) {
-  if (!q.is_cpu()) return padded_attention(q, k, v, shape, *layout, rotary, cache);
+  if (!cpu::take(q)) return padded_attention(q, k, v, shape, *layout, rotary, cache);
   return PackedAttentionNode::apply(q, k, v, rotary.cos, rotary.sin, make_plan(shape, layout),
                                     cache);
 }
@@ -288,9 +247,9 @@ Tensor cached_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const RotaryTable& rotary, LayerCache& cache) {
   const std::int64_t num = q.size(0), group = shape.num_heads / shape.num_kv_heads;
   const Tensor rows = torch::arange(num, positions.options());
-  const Tensor q_heads = rotate(q.view({num, shape.num_heads, shape.head_dim}), rotary);
+  const Tensor q_heads = rotate_heads(q.view({num, shape.num_heads, shape.head_dim}), rotary);
   cache.keys.index_put_({rows, torch::indexing::Slice(), positions},
-                        rotate(k.view({num, shape.num_kv_heads, shape.head_dim}), rotary));
+                        rotate_heads(k.view({num, shape.num_kv_heads, shape.head_dim}), rotary));
   cache.values.index_put_({rows, torch::indexing::Slice(), positions},
                           v.view({num, shape.num_kv_heads, shape.head_dim}));
   const Tensor keys = cache.keys.narrow(2, 0, longest), values = cache.values.narrow(2, 0, longest);

@@ -1,6 +1,7 @@
 // The three passes: compress, encode the question, answer.
 #include "clara/model/clara_model.h"
 
+#include "common/device_copy.h"
 #include <ATen/record_function.h>
 #include <torch/torch.h>
 
@@ -48,8 +49,7 @@ AnswerBatch ClaraModel::pack_answers(const std::vector<const std::vector<std::in
     }
     begin += static_cast<std::int64_t>(tokens.size());
   }
-  return {pack(sequences), torch::tensor(places, torch::kInt64).to(device()),
-          torch::tensor(targets, torch::kInt64).to(device())};
+  return {pack(sequences), to_device(places, device()), to_device(targets, device())};
 }
 
 torch::Tensor ClaraModel::embed(const PackedSequences& sequences,

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <vector>
 
+#include "common/cpu_clones.h"
 #include "common/cpu_math.h"
 #include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
@@ -406,6 +408,14 @@ std::int64_t row_grain(std::int64_t width) {
 }
 
 }  // namespace
+
+bool take(const torch::Tensor& x) {
+  static const bool plain_operators = [] {
+    const char* setting = std::getenv("CLARA_PLAIN_OPERATORS");
+    return setting != nullptr && *setting != '\0';
+  }();
+  return x.is_cpu() && !plain_operators;
+}
 
 torch::Tensor dropout(const torch::Tensor& x, const DropoutSpec& spec) {
   const torch::Tensor from = x.contiguous();

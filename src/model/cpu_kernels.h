@@ -9,6 +9,11 @@
 
 namespace clara::cpu {
 
+/// Whether these loops take `x`: it is on the CPU, and the environment variable
+/// CLARA_PLAIN_OPERATORS is unset or empty. With it tensors on the CPU go the way of all other
+/// devices, so that this way is tested where there is no other device.
+bool take(const torch::Tensor& x);
+
 /// Which elements dropout keeps: a hash of (seed, element index), so that backward needs no stored
 /// mask.
 struct DropoutSpec {

@@ -26,14 +26,15 @@ std::vector<Tensor> project(const Tensor& x, ProjectionGroup group, const BlockC
     layers.push_back({c.weights->projections[p], c.weights->biases[p],
                       c.adapter != nullptr ? c.adapter->pair(c.layer, p) : LoraPair{}});
   }
+  const double scale = c.adapter != nullptr ? c.adapter->scale() : 1.0;
+  if (c.layout == nullptr) return decoding_linear(x, layers, scale);
   DropoutSpec dropout{c.pass.dropout, 0};
   if (dropout.active()) {
     dropout.seed =
         derive_seed(c.pass.dropout_seed, "lora_dropout",
                     {static_cast<std::uint64_t>(c.layer), static_cast<std::uint64_t>(range.first)});
   }
-  return lora_linear(x, std::move(layers), c.adapter != nullptr ? c.adapter->scale() : 1.0,
-                     dropout);
+  return lora_linear(x, std::move(layers), scale, dropout);
 }
 
 /// The group's results of these widths, also where one matrix makes them all.

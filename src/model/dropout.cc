@@ -21,14 +21,14 @@ torch::Tensor device_mask(const torch::Tensor& like, const DropoutSpec& spec) {
 
 torch::Tensor apply_dropout(const torch::Tensor& x, const DropoutSpec& spec) {
   if (!spec.active()) return x;
-  if (x.is_cpu()) return cpu::dropout(x, spec);
+  if (cpu::take(x)) return cpu::dropout(x, spec);
   return x * device_mask(x, spec) * (1.0 / (1.0 - spec.probability));
 }
 
 void accumulate_dropout(torch::Tensor& target, const torch::Tensor& grad, const DropoutSpec& spec) {
   if (!spec.active()) {
     target.add_(grad);
-  } else if (target.is_cpu()) {
+  } else if (cpu::take(target)) {
     cpu::add_dropout(target, grad, spec);
   } else {
     target.addcmul_(grad, device_mask(grad, spec).to(grad.dtype()), 1.0 / (1.0 - spec.probability));

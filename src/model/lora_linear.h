@@ -24,4 +24,9 @@ struct AdaptedLinear {
 std::vector<torch::Tensor> lora_linear(const torch::Tensor& x, std::vector<AdaptedLinear> layers,
                                        double scale, const DropoutSpec& dropout);
 
+/// The same for the newest token of each sequence, x [N, in]: no dropout, no gradient, and computed
+/// as few rows (few_rows_product.h), whose rounding is not that of the passes over whole sequences.
+std::vector<torch::Tensor> decoding_linear(const torch::Tensor& x,
+                                           const std::vector<AdaptedLinear>& layers, double scale);
+
 }  // namespace clara

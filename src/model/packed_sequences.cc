@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "common/device_copy.h"
 #include <torch/torch.h>
 
 #include "clara/common/error.h"
@@ -25,7 +26,7 @@ PackedLayout::PackedLayout(std::vector<std::int64_t> lengths, torch::Device devi
   for (std::int64_t length : lengths_) {
     for (std::int64_t i = 0; i < length; ++i) *out++ = i;
   }
-  positions_ = positions.to(device);
+  positions_ = to_device(positions, device);
 }
 
 torch::Tensor PackedLayout::sequence_of_token() const {
@@ -34,7 +35,19 @@ torch::Tensor PackedLayout::sequence_of_token() const {
   for (std::int64_t n = 0; n < num_sequences(); ++n) {
     for (std::int64_t i = 0; i < length(n); ++i) *out++ = n;
   }
-  return result.to(positions_.device());
+  return to_device(result, positions_.device());
+}
+
+const torch::Tensor& PackedLayout::padded_places() const {
+  if (!padded_places_.defined()) {
+    torch::Tensor places = torch::empty({total_tokens()}, torch::kInt64);
+    auto* out = places.mutable_data_ptr<std::int64_t>();
+    for (std::int64_t n = 0; n < num_sequences(); ++n) {
+      for (std::int64_t i = 0; i < length(n); ++i) *out++ = n * longest_ + i;
+    }
+    padded_places_ = to_device(places, positions_.device());
+  }
+  return padded_places_;
 }
 
 PackedSequences pack_sequences(const std::vector<const std::vector<std::int32_t>*>& sequences,
@@ -55,10 +68,8 @@ PackedSequences pack_sequences(const std::vector<const std::vector<std::int32_t>
       ids.push_back(row >= 0 ? 0 : id);
     }
   }
-  const auto to_device = [&](const std::vector<std::int64_t>& values) {
-    return torch::tensor(values, torch::kInt64).to(device);
-  };
-  return {to_device(ids), to_device(added_places), to_device(added_rows), to_device(memory_places),
+  return {to_device(ids, device), to_device(added_places, device), to_device(added_rows, device),
+          to_device(memory_places, device),
           std::make_shared<PackedLayout>(std::move(lengths), device)};
 }
 

@@ -21,7 +21,7 @@ class AddRmsNormNode : public torch::autograd::Function<AddRmsNormNode> {
     const Tensor x = x_in.contiguous();
     const Tensor delta = delta_in ? delta_in->contiguous() : Tensor();
     Tensor r, y, rstd;
-    if (x.is_cpu()) {
+    if (cpu::take(x)) {
       r = torch::empty_like(x);
       y = torch::empty_like(x);
       rstd = torch::empty({x.numel() / x.size(-1)}, x.options().dtype(torch::kFloat32));
@@ -45,7 +45,7 @@ class AddRmsNormNode : public torch::autograd::Function<AddRmsNormNode> {
     Tensor dx;
     if (!d_outputs[1].defined()) {
       dx = dr;
-    } else if (r.is_cpu()) {
+    } else if (cpu::take(r)) {
       dx = cpu::add_rms_norm_backward(dr, d_outputs[1].contiguous(), r, rstd, weight);
     } else {
       const Tensor wide = r.to(torch::kFloat32), scale = rstd.unsqueeze(-1);

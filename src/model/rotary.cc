@@ -6,6 +6,7 @@
 #include <numbers>
 #include <vector>
 
+#include "common/device_copy.h"
 #include <torch/torch.h>
 
 namespace clara {
@@ -67,7 +68,7 @@ RotaryTable RotaryEmbedding::of_sequences(const PackedLayout& layout) const {
     is_long.insert(is_long.end(), static_cast<std::size_t>(layout.length(n)),
                    layout.length(n) > limit_ ? 1 : 0);
   }
-  const torch::Tensor which = torch::tensor(is_long, torch::kInt64).to(short_.device());
+  const torch::Tensor which = to_device(is_long, short_.device());
   return rotary_table(torch::stack({short_, long_}).index_select(0, which), layout.positions(),
                       scale_);
 }

@@ -1,6 +1,7 @@
 // The supervised retriever: labels instead of the answer's loss.
 #include "clara/objectives/retriever_objective.h"
 
+#include "common/device_copy.h"
 #include "objectives/training_pass.h"
 #include "objectives/validation.h"
 #include <torch/torch.h>
@@ -14,7 +15,7 @@ const std::vector<AdapterRole> kTrainedRoles = {AdapterRole::kQueryReasoner};
 
 torch::Tensor positive_index(const Example& example, torch::Device device) {
   const std::vector<std::int64_t> positives(example.positives.begin(), example.positives.end());
-  return torch::tensor(positives, torch::kInt64).to(device);
+  return to_device(positives, device);
 }
 
 }  // namespace

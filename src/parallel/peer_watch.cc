@@ -105,6 +105,8 @@ PeerWatch::~PeerWatch() {
   }
   state_->changed.notify_all();
   guard_thread_.join();
+  // What it holds must not end with the thread that may be left behind.
+  state_->settings.on_failure = nullptr;
   beat_thread_.detach();
 }
 

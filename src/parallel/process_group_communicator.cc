@@ -202,14 +202,25 @@ class ProcessGroupCommunicator final : public Communicator {
     watch.names = std::move(names);
     watch.on_stuck = settings.on_stuck;
     // NCCL's kernels wait on the device, where no exception reaches them.
-    if (nccl_) watch.on_failure = [nccl = nccl_] { nccl->abort(); };
+    if (nccl_) {
+      watch.on_failure = [nccl = nccl_] {
+        try {
+          nccl->abort();
+        } catch (const std::exception&) {
+          // The group has failed already, and its cause is what gets told.
+        }
+      };
+    }
     store_ = store;
     watch_ = std::make_unique<PeerWatch>(prefixed(own_connection, ""), std::move(watch));
   }
 
   ~ProcessGroupCommunicator() override {
     watch_.reset();
-    if (!is_broken_) return;
+    if (!is_broken_) {
+      if (nccl_) shut_down_nccl();
+      return;
+    }
     // The destructors of the backends join threads that wait for a peer that will not answer: the
     // process is about to end, so they are left alone.
     (void)gloo_.release();
@@ -289,7 +300,7 @@ class ProcessGroupCommunicator final : public Communicator {
         : owner_(owner), work_(std::move(work)), values_(std::move(values)) {}
     void wait() override {
       if (values_.is_cuda()) {
-        work_->wait();  // orders the streams; the host goes on, and meets a failure later
+        owner_.wait_for_device(work_, "sum");
       } else {
         owner_.wait(work_, "sum");
       }
@@ -304,6 +315,9 @@ class ProcessGroupCommunicator final : public Communicator {
   void make_nccl(const StorePtr& store) {
 #ifdef USE_C10D_NCCL
     c10::cuda::set_device(static_cast<c10::DeviceIndex>(env_.local_rank));
+    // NCCL's own watchdog would end the process without a word of the cause; the group's watch
+    // aborts what waits, and the rank that waited says why.
+    ::setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", /*overwrite=*/0);
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = 2 * timeout_ + milliseconds(5000);
     nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, static_cast<int>(env_.rank),
@@ -314,6 +328,14 @@ class ProcessGroupCommunicator final : public Communicator {
         "NCCL was not compiled in (configure with -DCLARA_WITH_CUDA=ON, preset cuda); use "
         "model.device: cpu");
 #endif
+  }
+
+  void shut_down_nccl() {
+    try {
+      nccl_->shutdown();
+    } catch (const std::exception&) {
+      // All ranks have left: nothing depends on it any more.
+    }
   }
 
   c10d::Backend& backend(const torch::Tensor& values) const {
@@ -359,6 +381,28 @@ class ProcessGroupCommunicator final : public Communicator {
       }
       check_alive();
       if (Clock::now() - begin > timeout_) fail(watch_->explain_delay(what));
+    }
+  }
+
+  /// Work on a device only orders streams when it is waited for, and a dead peer would then be met
+  /// wherever the host next reads a value, without a limit: so the host asks until it is done. The
+  /// trainer waits for sums where it is about to read the step's losses anyway.
+  void wait_for_device(const WorkPtr& work, const char* what) {
+    const Clock::time_point begin = Clock::now();
+    std::chrono::microseconds pause(20);
+    try {
+      while (!work->isCompleted()) {
+        check_alive();
+        if (Clock::now() - begin > timeout_) fail(watch_->explain_delay(what));
+        std::this_thread::sleep_for(pause);
+        pause = std::min(2 * pause, std::chrono::microseconds(500));
+      }
+      check_alive();  // an aborted sum is completed too
+      work->wait();
+    } catch (const DistributedError&) {
+      throw;
+    } catch (const std::exception& error) {
+      fail(watch_->explain_break(what, first_line(error.what())));
     }
   }
 

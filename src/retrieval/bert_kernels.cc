@@ -7,15 +7,8 @@
 #include <cstring>
 #include <limits>
 
+#include "common/cpu_clones.h"
 #include "common/cpu_math.h"
-
-// Products of float32 need fused multiply-add, which the set "avx2" does not promise.
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CLARA_FMA_CLONES __attribute__((target_clones("avx512f", "fma", "default")))
-#else
-#define CLARA_FMA_CLONES
-#endif
 
 namespace clara::bert {
 namespace {

@@ -111,7 +111,17 @@ void check_batch_tokens(std::int64_t batch_tokens) {
 
 }  // namespace
 
+std::string to_string(Pooling pooling) { return pooling == Pooling::kCls ? "cls" : "mean"; }
+
+Pooling parse_pooling(const std::string& name) {
+  for (const Pooling pooling : {Pooling::kCls, Pooling::kMean}) {
+    if (name == to_string(pooling)) return pooling;
+  }
+  throw ConfigError("pooling: expected cls or mean, found \"" + name + "\"");
+}
+
 struct TextEncoder::Parts {
+  fs::path folder;
   Encoder encoder;
   EncoderSettings settings;
   Hash128 fingerprint;
@@ -153,7 +163,8 @@ TextEncoder::TextEncoder(const fs::path& folder, const EncoderSettings& settings
       .add_number(static_cast<std::uint64_t>(*resolved.pooling))
       .add_number(static_cast<std::uint64_t>(resolved.max_tokens))
       .add_field(*resolved.passage_prefix);
-  parts_ = std::make_unique<Parts>(Parts{std::move(encoder), std::move(resolved), hasher.digest()});
+  parts_ = std::make_unique<Parts>(
+      Parts{folder, std::move(encoder), std::move(resolved), hasher.digest()});
 }
 
 TextEncoder::TextEncoder(TextEncoder&&) noexcept = default;
@@ -163,6 +174,7 @@ TextEncoder::~TextEncoder() = default;
 std::int64_t TextEncoder::dimension() const { return parts_->encoder.folder.model.hidden_size; }
 const Hash128& TextEncoder::fingerprint() const { return parts_->fingerprint; }
 const EncoderSettings& TextEncoder::settings() const { return parts_->settings; }
+const fs::path& TextEncoder::folder() const { return parts_->folder; }
 
 Tensor TextEncoder::encode_passages(const std::vector<std::string>& passages,
                                     const std::function<void(std::int64_t)>& on_progress) const {

@@ -8,7 +8,6 @@
 #include <set>
 #include <utility>
 
-#include "retrieval/index_manifest.h"
 #include <ATen/Parallel.h>
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexHNSW.h>
@@ -31,7 +30,8 @@ namespace fs = std::filesystem;
 using torch::Tensor;
 
 constexpr const char* kIndexName = "index.faiss";
-constexpr std::int64_t kBlockRows = 16384;   // rows that are read or compared at a time
+constexpr const char* kUnfinishedName = ".index.faiss";  // while it is written
+constexpr std::int64_t kBlockRows = 16384;               // rows that are read or compared at a time
 constexpr std::int64_t kFewestPerCell = 39;  // training vectors, below which FAISS warns
 constexpr std::int64_t kTrainPerCell = 64;
 constexpr std::int64_t kFewestTraining = 50000;
@@ -147,8 +147,9 @@ std::unique_ptr<faiss::Index> make_index(const VectorIndexSettings& settings,
   return graph;
 }
 
-void write_faiss_index(const fs::path& path, const faiss::Index& index) {
-  const fs::path temporary = path.string() + ".tmp";
+void write_faiss_index(const fs::path& folder, const faiss::Index& index) {
+  const fs::path path = folder / kIndexName;
+  const fs::path temporary = folder / kUnfinishedName;
   try {
     faiss::write_index(&index, temporary.c_str());
   } catch (const faiss::FaissException& error) {
@@ -158,7 +159,7 @@ void write_faiss_index(const fs::path& path, const faiss::Index& index) {
   }
   sync_path(temporary);
   fs::rename(temporary, path);
-  sync_path(path.parent_path());
+  sync_path(folder);
 }
 
 bool is_better(const VectorHit& a, const VectorHit& b) {
@@ -206,6 +207,16 @@ VectorIndexKind parse_vector_index_kind(const std::string& name) {
 VectorIndexSettings resolve(const VectorIndexSettings& settings, std::int64_t num_vectors,
                             std::int64_t dimension) {
   VectorIndexSettings out = settings;
+  const auto belongs_to = [&](const char* name, std::int64_t value, bool has_it) {
+    require(value == 0 || has_it, std::string(name) + ": expected another kind of index with it, " +
+                                      "found " + to_string(out.kind));
+  };
+  belongs_to("nlist", out.nlist, has_cells(out.kind));
+  belongs_to("nprobe", out.nprobe, has_cells(out.kind));
+  belongs_to("training_vectors", out.training_vectors, has_cells(out.kind));
+  belongs_to("pq_bytes", out.pq_bytes, out.kind == VectorIndexKind::kIvfPq);
+  belongs_to("rescore", out.rescore, out.kind == VectorIndexKind::kIvfPq);
+  belongs_to("opq", out.opq ? 1 : 0, out.kind == VectorIndexKind::kIvfPq);
   if (has_cells(out.kind)) {
     if (out.nlist == 0) {
       const auto wanted =
@@ -246,43 +257,28 @@ VectorIndexSettings resolve(const VectorIndexSettings& settings, std::int64_t nu
     check_range("ef_construction", out.ef_construction, 1, 1 << 16);
     check_range("ef_search", out.ef_search, 1, 1 << 16);
   }
-  require(!out.opq || out.kind == VectorIndexKind::kIvfPq,
-          "opq: expected the kind ivf-pq with it, found " + to_string(out.kind));
   return out;
 }
 
-void VectorIndex::build(const fs::path& folder, const VectorIndexSettings& settings) {
+VectorIndexSettings VectorIndex::build(const fs::path& folder,
+                                       const VectorIndexSettings& settings) {
   const VectorShards shards(folder);
-  IndexManifest manifest;
-  manifest.settings = resolve(settings, shards.num_vectors(), shards.dimension());
-  manifest.num_vectors = shards.num_vectors();
-  manifest.dimension = shards.dimension();
-  manifest.corpus = shards.source().corpus.hex();
-  manifest.encoder = shards.source().encoder.hex();
-  // Without its manifest an index counts as unfinished, whatever happens from here on.
-  fs::remove(folder / kIndexManifestName);
+  const VectorIndexSettings resolved = resolve(settings, shards.num_vectors(), shards.dimension());
   fs::remove(folder / kIndexName);
-  if (manifest.settings.kind != VectorIndexKind::kFlat) {
-    const OpenMpThreads threads;
-    try {
-      const std::unique_ptr<faiss::Index> index = make_index(manifest.settings, shards.dimension());
-      if (has_cells(manifest.settings.kind)) {
-        train(*index, manifest.settings, training_sample(shards, manifest.settings));
-      }
-      for (std::int64_t row = 0; row < shards.num_vectors(); row += kBlockRows) {
-        const Tensor block = shards.rows(row, std::min(kBlockRows, shards.num_vectors() - row));
-        index->add(block.size(0), block.const_data_ptr<float>());
-      }
-      write_faiss_index(folder / kIndexName, *index);
-    } catch (const faiss::FaissException& error) {
-      throw Error(folder.string() + ": the index cannot be built: " + error.what());
+  if (resolved.kind == VectorIndexKind::kFlat) return resolved;
+  const OpenMpThreads threads;
+  try {
+    const std::unique_ptr<faiss::Index> index = make_index(resolved, shards.dimension());
+    if (has_cells(resolved.kind)) train(*index, resolved, training_sample(shards, resolved));
+    for (std::int64_t row = 0; row < shards.num_vectors(); row += kBlockRows) {
+      const Tensor block = shards.rows(row, std::min(kBlockRows, shards.num_vectors() - row));
+      index->add(block.size(0), block.const_data_ptr<float>());
     }
-    manifest.files[kIndexName] = describe_file(folder / kIndexName);
+    write_faiss_index(folder, *index);
+  } catch (const faiss::FaissException& error) {
+    throw Error(folder.string() + ": the index cannot be built: " + error.what());
   }
-  for (std::int64_t i = 0; i < shards.num_shards(); ++i) {
-    manifest.files[shards.path(i).filename().string()] = describe_file(shards.path(i));
-  }
-  write_index_manifest(folder, manifest);
+  return resolved;
 }
 
 struct VectorIndex::Parts {
@@ -305,38 +301,27 @@ struct VectorIndex::Parts {
   }
 };
 
-VectorIndex::VectorIndex(const fs::path& folder, bool verify) {
-  const IndexManifest manifest = read_index_manifest(folder, verify);
+VectorIndex::VectorIndex(const fs::path& folder, const VectorIndexSettings& settings) {
   VectorShards shards(folder);
-  if (shards.num_vectors() != manifest.num_vectors || shards.dimension() != manifest.dimension ||
-      shards.source().corpus.hex() != manifest.corpus ||
-      shards.source().encoder.hex() != manifest.encoder) {
-    throw DataError((folder / kIndexManifestName).string() +
-                    ": expected the manifest of the vectors beside it, found that of others; build "
-                    "the index again");
-  }
   std::unique_ptr<faiss::Index> index;
-  if (manifest.settings.kind != VectorIndexKind::kFlat) {
+  if (settings.kind != VectorIndexKind::kFlat) {
     const fs::path path = folder / kIndexName;
-    if (!manifest.files.contains(kIndexName)) {
-      throw DataError((folder / kIndexManifestName).string() + ": files: expected " + kIndexName +
-                      ", found no such name");
-    }
+    if (!fs::exists(path)) throw DataError(path.string() + ": not found; build the index again");
     try {
       // FAISS maps the cells' contents; a graph it has to read.
-      index.reset(faiss::read_index(path.c_str(),
-                                    has_cells(manifest.settings.kind) ? faiss::IO_FLAG_MMAP : 0));
+      index.reset(
+          faiss::read_index(path.c_str(), has_cells(settings.kind) ? faiss::IO_FLAG_MMAP : 0));
     } catch (const std::exception& error) {
       throw DataError(path.string() + ": not an index that FAISS reads: " + error.what());
     }
-    if (index->ntotal != manifest.num_vectors || index->d != manifest.dimension) {
-      throw DataError(path.string() + ": expected " + std::to_string(manifest.num_vectors) +
-                      " vectors of " + std::to_string(manifest.dimension) + ", found " +
-                      std::to_string(index->ntotal) + " of " + std::to_string(index->d));
+    if (index->ntotal != shards.num_vectors() || index->d != shards.dimension()) {
+      throw DataError(path.string() + ": expected " + std::to_string(shards.num_vectors()) +
+                      " vectors of " + std::to_string(shards.dimension()) + ", found " +
+                      std::to_string(index->ntotal) + " of " + std::to_string(index->d) +
+                      "; build the index again");
     }
   }
-  parts_ =
-      std::make_unique<Parts>(Parts{std::move(shards), manifest.settings, std::move(index), 1});
+  parts_ = std::make_unique<Parts>(Parts{std::move(shards), settings, std::move(index), 1});
   parts_->apply_settings();
 }
 
@@ -352,6 +337,9 @@ void VectorIndex::set_search(std::int64_t nprobe, std::int64_t rescore, std::int
   if (nprobe != 0) changed.nprobe = nprobe;
   if (rescore != 0) changed.rescore = rescore;
   if (ef_search != 0) changed.ef_search = ef_search;
+  require(
+      ef_search == 0 || changed.kind == VectorIndexKind::kHnsw,
+      "ef_search: expected an index of the kind hnsw with it, found " + to_string(changed.kind));
   parts_->settings = resolve(changed, parts_->shards.num_vectors(), parts_->shards.dimension());
   parts_->apply_settings();
 }

@@ -57,7 +57,7 @@ std::vector<GradientSegment> AdamW::gradient_segments() const {
   return in_order;
 }
 
-double AdamW::gradient_norm() const { return gradients_.norm().item<double>(); }
+torch::Tensor AdamW::gradient_norm() const { return gradients_.norm(); }
 
 void AdamW::clip(double norm) {
   if (norm > max_norm_) gradients_.mul_(max_norm_ / (norm + 1e-6));

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "common/device_copy.h"
 #include <ATen/record_function.h>
 #include <torch/torch.h>
 
@@ -122,9 +123,14 @@ StepResult accumulate_gradients(Objective& objective, AdamW& optimizer, Gradient
   {
     RECORD_USER_SCOPE("clara::reduce");
     sync.finish();
-    // On the host, behind all that the device had to do: where a peer has failed meanwhile this
-    // throws, and no update is made of what an aborted sum left.
-    own_sums = sums.to(torch::kCPU, torch::kFloat64);
+    // The step's one wait for the device: a step that is not finite must not be taken. Behind it,
+    // where a peer has failed meanwhile the sum over ranks throws, and no update is made of what an
+    // aborted one left.
+    const torch::Tensor read =
+        read_on_host(torch::cat({sums, optimizer.gradient_norm().reshape({1})}))
+            .to(torch::kFloat64);
+    result.gradient_norm = read[-1].item<double>();
+    own_sums = read.slice(0, 0, -1);
     host_sums = own_sums.clone();
     communicator.sum(host_sums);
   }
@@ -136,7 +142,6 @@ StepResult accumulate_gradients(Objective& objective, AdamW& optimizer, Gradient
     result.terms[terms[i].name] = mean;
     result.loss += terms[i].weight * mean;
   }
-  result.gradient_norm = optimizer.gradient_norm();
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
     throw_non_finite(communicator, own_sums, rows, result, step);
   return result;

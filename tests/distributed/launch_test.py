@@ -31,7 +31,13 @@ class LaunchTest(RankCase):
         self.assertEqual(len(list((three / "run/checkpoints").iterdir())), 6)
 
     def test_resuming_on_another_number_of_ranks_continues_the_same_curve(self):
-        place, one = self.rank_place("resumed", trainer__max_steps=8), self.rank_place("whole", trainer__max_steps=8)
+        for stage in ("scp", "tune", "joint"):
+            with self.subTest(stage=stage):
+                self.check_resume_on_other_ranks(stage)
+
+    def check_resume_on_other_ranks(self, stage):
+        place = self.rank_place(f"resumed_{stage}", stage, trainer__max_steps=8)
+        one = self.rank_place(f"whole_{stage}", stage, trainer__max_steps=8)
         self.assert_ended(one.train())
         run = place / "run"
 
@@ -48,7 +54,7 @@ class LaunchTest(RankCase):
             outcome = place.train("--resume", "auto", "--num-processes", ranks)
             self.assert_ended(outcome)
             self.assert_told(outcome, f"step_{step:06d}")
-            self.assertNotIn(f"scp step {step}/8", outcome.err)
+            self.assertNotIn(f"{stage} step {step}/8", outcome.err)
         self.assert_close_runs(run, one / "run")
 
     def test_the_environment_of_a_launcher_is_enough(self):

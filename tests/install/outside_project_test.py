@@ -57,6 +57,10 @@ class OutsideProjectTest(unittest.TestCase):
         installed = sorted(p.relative_to(self.prefix / "include") for p in (self.prefix / "include").rglob("*") if p.is_file())
         self.assertEqual(installed, headers)
 
+    def test_the_prompts_of_synthesis_are_installed(self):
+        for prompt in (SOURCE / "configs/synthesis").glob("*.txt"):
+            self.assertEqual((self.prefix / "share/clara/synthesis" / prompt.name).read_bytes(), prompt.read_bytes())
+
     def test_the_examples_configure_against_the_package(self):
         _, result = self.configure("examples", SOURCE / "examples")
         self.assertEqual(result.returncode, 0, result.stdout)

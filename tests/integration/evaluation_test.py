@@ -183,6 +183,26 @@ class EvaluationTest(EvaluationCase):
         self.assert_ended(outcome)
         self.assertEqual(len(read_jsonl(self.here / "run/eval/records_normal_text/predictions.jsonl")), 2)
 
+    def test_a_published_benchmark_is_converted_and_evaluated(self):
+        titles = ["Dune", "Arrakis", "Caladan"]
+        row = {
+            "_id": "5a8b", "question": "Which planet is Dune about?", "answer": "Arrakis", "type": "bridge",
+            "level": "easy", "supporting_facts": [["Arrakis", 0]],
+            "context": [[title, [f"{title} is a word.", " It has letters."]] for title in titles],
+        }  # fmt: skip
+        self.here.write("dev.json", "[" + json.dumps(row) + "]")
+        outcome = self.evaluate("--benchmark", "hotpotqa", "--output", "published", data="dev.json")
+        self.assert_ended(outcome)
+        self.assertIn("1 of 1 rows are questions", outcome.err)
+        folder = self.here / "published"
+        self.assertEqual(files_below(folder), sorted([*RESULT_FILES, "records.jsonl"]))
+        (prediction,) = read_jsonl(folder / "predictions.jsonl")
+        self.assertEqual((prediction["id"], prediction["positives"]), ("5a8b", [1]))
+        (record,) = read_jsonl(folder / "records.jsonl")
+        self.assertEqual(len(record["docs"]), 3)
+        refused = self.evaluate("--benchmark", "dpr", "--output", "other", data="dev.json")
+        self.assert_refused(refused, DATA, "dev.json:1: answers")
+
     def test_ask_prints_only_the_answer(self):
         self.here.write("documents.txt", "The mill was built in 1807.\nIt burnt down in 1850.\nIt was rebuilt.\n")
         outcome = self.here.eval(

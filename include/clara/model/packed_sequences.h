@@ -25,12 +25,16 @@ class PackedLayout {
   const torch::Tensor& positions() const { return positions_; }
   /// [T] int64: the sequence each token belongs to.
   torch::Tensor sequence_of_token() const;
+  /// [T] int64: where each token stands once all sequences are padded to the longest and laid end
+  /// to end. Made at the first call; not thread-safe.
+  const torch::Tensor& padded_places() const;
 
  private:
   std::vector<std::int64_t> lengths_;
   std::vector<std::int64_t> offsets_;  // N + 1
   std::int64_t longest_ = 0;
   torch::Tensor positions_;
+  mutable torch::Tensor padded_places_;
 };
 
 /// Which ids are memory tokens and which are the other added tokens: V … V+M−1, then V+M … V+M+2

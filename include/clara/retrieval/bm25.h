@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -15,9 +16,14 @@ struct Bm25Settings {
   double b = 0.75;  ///< how much long documents are held back, 0 to 1
 };
 
+/// Throws ConfigError for a value that is out of its range.
+void check_bm25_settings(const Bm25Settings& settings);
+
 /// The terms of a text: runs of letters, marks and digits (Unicode), in lower case. Nothing is
 /// stemmed or left out; scripts without spaces give one term a run.
 std::vector<std::string> bm25_terms(std::string_view text);
+/// The same one by one; a term is valid during its call only.
+void for_each_bm25_term(std::string_view text, const std::function<void(std::string_view)>& visit);
 
 /// Term statistics of a list of documents.
 /// score(q, d) = Σ over the terms t of q, repeated ones again: idf(t) · tf / (tf + k1 · (1 − b + b

@@ -23,6 +23,11 @@ enum class Pooling {
   kMean,  ///< the mean of all, [CLS] and [SEP] included
 };
 
+/// "cls", "mean".
+std::string to_string(Pooling pooling);
+/// Throws ConfigError for another name.
+Pooling parse_pooling(const std::string& name);
+
 struct EncoderSettings {
   std::optional<Pooling> pooling;  ///< nothing: as 1_Pooling/config.json says
   std::int64_t max_tokens = 0;     ///< longer texts are cut; 0: as the folder says
@@ -50,6 +55,7 @@ class TextEncoder {
   /// What decides the vectors of passages: weights, tokenizer, pooling, limit, prefix.
   const Hash128& fingerprint() const;
   const EncoderSettings& settings() const;  ///< as resolved with the folder
+  const std::filesystem::path& folder() const;
 
   /// [N, D] float32, each row of length 1. `on_progress` hears how many texts are done. Throws
   /// DataError for text that is no UTF-8.

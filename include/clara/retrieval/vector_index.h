@@ -45,7 +45,7 @@ struct VectorIndexSettings {
 };
 
 /// `settings` with its defaults for N vectors of dimension D. Throws ConfigError that names the
-/// setting.
+/// setting; also one that the kind does not have.
 VectorIndexSettings resolve(const VectorIndexSettings& settings, std::int64_t num_vectors,
                             std::int64_t dimension);
 
@@ -58,22 +58,24 @@ struct VectorHit {
 /// Searches need the shards too: they hold what is exact.
 class VectorIndex {
  public:
-  /// Makes the index of the shards in `folder`: index.faiss (none for kFlat), then manifest.json
-  /// with sizes and checksums of all files. An index that is there is replaced. FAISS runs on
-  /// LibTorch's number of threads. Throws ConfigError, DataError, Error.
-  static void build(const std::filesystem::path& folder, const VectorIndexSettings& settings);
+  /// Makes the index of the shards in `folder`: index.faiss (none for kFlat). One that is there is
+  /// replaced. FAISS runs on LibTorch's number of threads. Returns the settings as resolved. Throws
+  /// ConfigError, DataError, Error.
+  static VectorIndexSettings build(const std::filesystem::path& folder,
+                                   const VectorIndexSettings& settings);
 
-  /// Opens what build() made, mapped where FAISS can. `verify` reads every byte for its checksum;
-  /// else sizes alone are compared. Throws DataError that names the file: missing, altered, cut
-  /// off, of a newer format.
-  explicit VectorIndex(const std::filesystem::path& folder, bool verify = true);
+  /// Opens what build() made, with what it returned; mapped where FAISS can. The bytes are trusted:
+  /// open_index_folder compares checksums. Throws DataError that names the file: missing, not
+  /// FAISS', not of these vectors.
+  VectorIndex(const std::filesystem::path& folder, const VectorIndexSettings& settings);
   VectorIndex(VectorIndex&&) noexcept;
   VectorIndex& operator=(VectorIndex&&) noexcept;
   ~VectorIndex();
 
   const VectorShards& vectors() const;
-  const VectorIndexSettings& settings() const;  ///< as resolved when it was built
-  /// Sets nprobe, rescore and ef_search for the searches that follow; 0 leaves one as it is.
+  const VectorIndexSettings& settings() const;
+  /// Sets nprobe, rescore and ef_search for the searches that follow; 0 leaves one as it is. Throws
+  /// ConfigError as resolve().
   void set_search(std::int64_t nprobe, std::int64_t rescore, std::int64_t ef_search);
 
   /// The best `k` (fewer where not as many are found) rows for each of queries [Q, D] float32, best

@@ -27,8 +27,8 @@ class AdamW {
   void zero_gradients() { gradients_.zero_(); }
   /// Every parameter's part of them, in the order in which a backward pass usually finishes them.
   std::vector<GradientSegment> gradient_segments() const;
-  /// Global norm of the gradients.
-  double gradient_norm() const;
+  /// Global norm of the gradients, [] float32 on their device.
+  torch::Tensor gradient_norm() const;
   /// Scales the gradients so that a global norm of `norm` becomes at most the configured one.
   void clip(double norm);
   /// One update. β, ε and decay as configured, bias-corrected.

@@ -1,6 +1,6 @@
 // simdjson parses; what it refuses is parsed once more by nlohmann's parser, which says where and
 // why.
-#include "benchmarks/json_row.h"
+#include "clara/data/json_row.h"
 
 #include <cstdio>
 #include <cstring>

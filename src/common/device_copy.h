@@ -1,0 +1,24 @@
+// The ways in which values pass between the host and the device during a step. On CUDA a copy from
+// pageable memory and every look at a value stop the host until the device is through with all its
+// work; these are the only places where that may happen, so that it can be counted.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <torch/types.h>
+
+namespace clara {
+
+/// `host`, a tensor on the CPU, on `device`. On CUDA from pinned memory and in the stream's order:
+/// nobody waits.
+torch::Tensor to_device(const torch::Tensor& host, torch::Device device);
+/// Indices [n] int64.
+torch::Tensor to_device(const std::vector<std::int64_t>& indices, torch::Device device);
+
+/// The name under which profiles and tests see `read_on_host`.
+inline constexpr const char* kHostWait = "clara::host_wait";
+/// The values of `tensor` on the CPU. The host waits for the device.
+torch::Tensor read_on_host(const torch::Tensor& tensor);
+
+}  // namespace clara

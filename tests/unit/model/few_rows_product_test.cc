@@ -1,0 +1,69 @@
+// The product of a few rows against the library's, at every number of rows and at lengths that no
+// vector divides.
+#include "model/few_rows_product.h"
+
+#include "tests/support/tensor_compare.h"
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "clara/model/next_token.h"
+
+namespace clara::testing {
+namespace {
+
+using torch::Tensor;
+
+void expect_close(const Tensor& found, const Tensor& expected) {
+  EXPECT_TRUE(torch::allclose(found, expected, 1e-5, 1e-4))
+      << (found - expected).abs().max().item<double>();
+}
+
+TEST(FewRowsProduct, EqualsTheLibrarys) {
+  torch::manual_seed(3);
+  for (const std::int64_t length : {1, 7, 16, 48, 100, 577}) {
+    for (std::int64_t rows = 1; rows <= kFewRows + 1; ++rows) {
+      for (const std::int64_t out : {1, 2, 5, 64}) {
+        const Tensor x = torch::randn({rows, length}), w = torch::randn({out, length});
+        expect_close(frozen_product(x, w), torch::mm(x, w.t()));
+        Tensor y = torch::randn({rows, out});
+        const Tensor expected = torch::addmm(y, x, w.t(), 1, 0.5);
+        add_frozen_product(y, x, w, 0.5);
+        expect_close(y, expected);
+      }
+    }
+  }
+}
+
+TEST(FewRowsProduct, TakesRowsThatLieApart) {
+  torch::manual_seed(4);
+  const Tensor wide = torch::randn({5, 40}), w = torch::randn({9, 40});
+  const Tensor x = wide.narrow(1, 8, 16), part = w.narrow(1, 3, 16);
+  expect_close(frozen_product(x, part), torch::mm(x, part.t()));
+  Tensor out = torch::randn({5, 30});
+  const Tensor before = out.clone();
+  Tensor columns = out.narrow(1, 4, 9);
+  add_frozen_product(columns, x, part, 2.0);
+  expect_close(out.narrow(1, 4, 9), torch::addmm(before.narrow(1, 4, 9), x, part.t(), 1, 2.0));
+  expect_close(out.narrow(1, 0, 4), before.narrow(1, 0, 4));
+  expect_close(out.narrow(1, 13, 17), before.narrow(1, 13, 17));
+}
+
+TEST(FewRowsProduct, OtherTypesAndTransposedWeightsAreTheLibrarys) {
+  torch::manual_seed(5);
+  const Tensor x = torch::randn({3, 24}), w = torch::randn({24, 10});
+  expect_close(frozen_product(x, w.t()), torch::mm(x, w));
+  const Tensor narrow_x = x.to(torch::kBFloat16),
+               narrow_w = w.t().contiguous().to(torch::kBFloat16);
+  EXPECT_TRUE(torch::equal(frozen_product(narrow_x, narrow_w), torch::mm(narrow_x, narrow_w.t())));
+}
+
+TEST(FewRowsProduct, ARowDoesNotDependOnTheOthers) {
+  torch::manual_seed(6);
+  const Tensor x = torch::randn({11, 90}), w = torch::randn({33, 90});
+  const Tensor all = next_token_logits(x, w);
+  for (std::int64_t row = 0; row < x.size(0); ++row)
+    EXPECT_TRUE(torch::equal(next_token_logits(x.narrow(0, row, 1), w)[0], all[row])) << row;
+}
+
+}  // namespace
+}  // namespace clara::testing

@@ -1,0 +1,189 @@
+// Where the host waits for the device in a step. Tensors on the meta device have shapes and no
+// values: whoever looks at one throws, so a pass that goes through there looks at none.
+#include <atomic>
+#include <string_view>
+
+#include "common/device_copy.h"
+#include "tests/support/tiny_model.h"
+#include <ATen/ExpandUtils.h>
+#include <ATen/WrapDimUtils.h>
+#include <ATen/record_function.h>
+#include <gtest/gtest.h>
+#include <torch/library.h>
+#include <torch/torch.h>
+
+#include "clara/latents/document_latents.h"
+#include "clara/latents/latent_store.h"
+#include "clara/objectives/compression_objective.h"
+#include "clara/objectives/joint_objective.h"
+#include "clara/objectives/retriever_objective.h"
+#include "clara/trainer/optimizer.h"
+#include "clara/trainer/train_step.h"
+
+namespace {
+
+// PyTorch has the shapes of these in Python only.
+torch::Tensor index_select_shape(const torch::Tensor& self, std::int64_t dim,
+                                 const torch::Tensor& index) {
+  std::vector<std::int64_t> sizes = self.sizes().vec();
+  sizes[static_cast<std::size_t>(at::maybe_wrap_dim(dim, self.dim()))] = index.numel();
+  return torch::empty(sizes, self.options());
+}
+
+torch::Tensor where_shape(const torch::Tensor& condition, const torch::Tensor& self,
+                          const torch::Tensor& other) {
+  const auto both = at::infer_size(self.sizes(), other.sizes());
+  return torch::empty(at::infer_size(condition.sizes(), both), self.options());
+}
+
+torch::Tensor& where_out_shape(const torch::Tensor& condition, const torch::Tensor& self,
+                               const torch::Tensor& other, torch::Tensor& out) {
+  const auto both = at::infer_size(self.sizes(), other.sizes());
+  out.resize_(at::infer_size(condition.sizes(), both));
+  return out;
+}
+
+torch::Tensor& abs_out_shape(const torch::Tensor& self, torch::Tensor& out) {
+  out.resize_(self.sizes());
+  return out;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(aten, Meta, library) {
+  library.impl("index_select", index_select_shape);
+  library.impl("abs.out", abs_out_shape);
+  library.impl("where.self", where_shape);
+  library.impl("where.self_out", where_out_shape);
+}
+
+namespace clara::testing {
+namespace {
+
+struct Stage {
+  std::unique_ptr<ClaraModel> model;
+  std::unique_ptr<DocumentLatents> documents;
+  std::unique_ptr<Objective> objective;
+  std::vector<Example> rows;
+};
+
+std::unique_ptr<ClaraModel> tiny_model_on(torch::Device device) {
+  const BaseConfig config = tiny_config();
+  BaseWeights weights = tiny_weights(config);
+  const auto move = [&](torch::Tensor& t) {
+    if (t.defined()) t = t.to(device);
+  };
+  move(weights.embedding);
+  move(weights.final_norm);
+  weights.head = weights.embedding;
+  for (DecoderLayerWeights& layer : weights.layers) {
+    move(layer.input_norm);
+    move(layer.post_attention_norm);
+    for (torch::Tensor& t : layer.projections) move(t);
+  }
+  return std::make_unique<ClaraModel>(BaseLlm(config, std::move(weights)), tiny_lora(),
+                                      kTinyNumMemory, "noise", 1);
+}
+
+/// `warm`: the store has every document.
+Stage make_stage(const std::string& name, torch::Device device, bool warm, double dropout) {
+  Stage stage;
+  stage.model = tiny_model_on(device);
+  if (name == "scp" || name == "tune") {
+    CompressionSettings settings;
+    settings.lora_dropout = dropout;
+    settings.bos_id = kTinyBos;
+    settings.eos_id = kTinyEos;
+    stage.objective = std::make_unique<CompressionObjective>(*stage.model, settings);
+    stage.rows = scp_rows(4);
+    return stage;
+  }
+  stage.rows = joint_rows(3);
+  auto store = std::make_unique<MemoryLatentStore>();
+  if (warm) {
+    for (const TokenIds* document : documents_of(stage.rows))
+      store->put(document_key(*document), torch::randn({kTinyNumMemory, kTinyWidth}));
+  }
+  stage.documents = std::make_unique<DocumentLatents>(*stage.model, std::move(store), 4096);
+  if (name == "joint") {
+    stage.objective = std::make_unique<JointObjective>(
+        *stage.model, *stage.documents, JointSettings{2, 0.2, TopkMask::kLeaky, dropout, false});
+  } else {
+    stage.objective = std::make_unique<RetrieverObjective>(*stage.model, *stage.documents,
+                                                           RetrieverSettings{0.2, dropout, false});
+  }
+  return stage;
+}
+
+std::atomic<std::int64_t> num_waits{0};
+
+/// Counts the waits while it lives.
+class WaitCounter {
+ public:
+  WaitCounter() {
+    num_waits = 0;
+    handle_ = at::addGlobalCallback(
+        at::RecordFunctionCallback([](const at::RecordFunction& function)
+                                       -> std::unique_ptr<at::ObserverContext> {
+          if (std::string_view(function.name()) == kHostWait) ++num_waits;
+          return nullptr;
+        }).scopes({at::RecordScope::USER_SCOPE}));
+  }
+  ~WaitCounter() { at::removeCallback(handle_); }
+
+ private:
+  at::CallbackHandle handle_;
+};
+
+std::int64_t waits_of_a_step(Stage& stage) {
+  AdamW optimizer(stage.objective->trained_parameters(), TrainerConfig{});
+  SingleProcessCommunicator communicator;
+  const WaitCounter counter;
+  StepSettings settings;
+  settings.rows_per_micro_batch = 1;
+  train_step(*stage.objective, optimizer, communicator, stage.rows, 0, 1e-3, settings);
+  return num_waits;
+}
+
+class HostWaits : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(HostWaits, NoPassLooksAtAValue) {
+  Stage stage = make_stage(GetParam(), torch::kMeta, /*warm=*/true, /*dropout=*/0.0);
+  AdamW optimizer(stage.objective->trained_parameters(), TrainerConfig{});
+  const std::vector<TermSpec> terms = stage.objective->terms(0);
+  for (std::uint64_t b = 0; b < 2; ++b) {
+    const MicroBatchContext context{0, 0, static_cast<std::int64_t>(b), 17, true};
+    torch::Tensor loss;
+    const std::vector<LossTerm> losses = stage.objective->forward(pointers_to(stage.rows), context);
+    for (std::size_t i = 0; i < terms.size(); ++i) {
+      const torch::Tensor share = losses[i].sum * terms[i].weight;
+      loss = loss.defined() ? loss + share : share;
+    }
+    ASSERT_TRUE(loss.is_meta());
+    loss.backward();
+  }
+  EXPECT_TRUE(optimizer.gradient_norm().is_meta());
+  optimizer.clip(2.0);
+}
+
+TEST_P(HostWaits, AStepWaitsOnceHoweverManyMicroBatches) {
+  Stage stage = make_stage(GetParam(), torch::kCPU, /*warm=*/true, /*dropout=*/0.1);
+  EXPECT_EQ(waits_of_a_step(stage), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stages, HostWaits, ::testing::Values("scp", "tune", "joint", "retriever"),
+                         [](const auto& stage) { return std::string(stage.param); });
+
+TEST(HostWaits, DocumentsThatAreNotInTheStoreCostOneWaitAMicroBatch) {
+  Stage stage = make_stage("joint", torch::kCPU, /*warm=*/false, /*dropout=*/0.0);
+  EXPECT_EQ(waits_of_a_step(stage), 1 + 3);
+  EXPECT_EQ(waits_of_a_step(stage), 1);
+}
+
+TEST(HostWaits, AValueOnTheMetaDeviceCannotBeLookedAt) {
+  EXPECT_ANY_THROW((void)torch::zeros({}, torch::kMeta).item<double>());
+  EXPECT_ANY_THROW((void)read_on_host(torch::zeros({2}, torch::kMeta)));
+}
+
+}  // namespace
+}  // namespace clara::testing

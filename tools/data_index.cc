@@ -1,0 +1,17 @@
+// The kinds of indexes, each in a file of its own.
+#include "tools/data_index.h"
+
+#include "tools/data_index_bm25.h"
+#include "tools/data_index_dense.h"
+
+namespace clara::tools {
+
+std::function<int()> add_index_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("index", "an index over the passages of a corpus");
+  command->require_subcommand(1);
+  const std::function<int()> bm25 = add_index_bm25_command(*command);
+  const std::function<int()> dense = add_index_dense_command(*command);
+  return [command, bm25, dense] { return command->got_subcommand("bm25") ? bm25() : dense(); };
+}
+
+}  // namespace clara::tools
