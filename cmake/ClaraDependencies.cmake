@@ -42,6 +42,22 @@ if(NOT CLI11_FOUND AND CLARA_BUILD_TOOLS)
   clara_missing("CLI11" "libcli11-dev")
 endif()
 
+# Debian has FAISS as a static library only, without a file for pkg-config. It wants BLAS and LAPACK: most of their symbols
+# are in libtorch_cpu.so (MKL), which stands before these two on every link line and so is what LibTorch and FAISS both call.
+find_path(CLARA_FAISS_INCLUDE faiss/IndexIVFPQ.h)
+find_library(CLARA_FAISS_LIBRARY faiss)
+if(NOT CLARA_FAISS_INCLUDE OR NOT CLARA_FAISS_LIBRARY)
+  clara_missing("FAISS (faiss/IndexIVFPQ.h, libfaiss)" "libfaiss-dev")
+endif()
+find_library(CLARA_LAPACK_LIBRARY lapack)
+find_library(CLARA_BLAS_LIBRARY blas)
+if(NOT CLARA_LAPACK_LIBRARY OR NOT CLARA_BLAS_LIBRARY)
+  clara_missing("LAPACK or BLAS, which FAISS needs," "liblapack-dev libblas-dev")
+endif()
+add_library(clara_dependency_faiss INTERFACE IMPORTED GLOBAL)
+target_include_directories(clara_dependency_faiss SYSTEM INTERFACE ${CLARA_FAISS_INCLUDE})
+target_link_libraries(clara_dependency_faiss INTERFACE ${CLARA_FAISS_LIBRARY} ${CLARA_LAPACK_LIBRARY} ${CLARA_BLAS_LIBRARY})
+
 # Headers only: LibTorch carries gloo itself, but not its headers, which c10d's own include.
 find_path(CLARA_GLOO_INCLUDE gloo/config.h)
 if(NOT CLARA_GLOO_INCLUDE)

@@ -38,7 +38,7 @@ packages=(
   g++ cmake ninja-build ccache pkg-config git ca-certificates
   libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
   libpcre2-dev libutf8proc-dev libsentencepiece-dev zlib1g-dev libxxhash-dev libgloo-dev libsimdjson-dev
-  libcurl4-openssl-dev
+  libcurl4-openssl-dev libfaiss-dev libblas-dev liblapack-dev
   libgtest-dev libgmock-dev
 )
 dev_packages=(clang-format clang-tidy doxygen shellcheck libbenchmark-dev)

@@ -1,19 +1,22 @@
 // clara-data candidates: its arguments, a progress bar by bytes, the summary on stderr.
 #include "tools/data_candidates.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <iostream>
 #include <memory>
-#include <optional>
 #include <string>
+#include <utility>
 
 #include "tools/data_progress.h"
 #include "tools/exit_codes.h"
+#include "tools/use_threads.h"
 
 #include "clara/common/error.h"
 #include "clara/data/records.h"
 #include "clara/eval/retrieve_candidates.h"
-#include "clara/retrieval/bm25_disk_index.h"
+#include "clara/retrieval/open_passage_search.h"
+#include "clara/retrieval/reranked_search.h"
 
 namespace clara::tools {
 namespace {
@@ -25,13 +28,36 @@ struct CandidateArguments {
   bool in_benchmark = false;
   std::int64_t hard_negatives = 0;
   std::string document_format = "title_newline";
-  std::optional<double> k1, b;
+  PassageSearchSettings search;
+  std::string encoder;
+  std::string rerank;  // folder of a cross-encoder; empty: none
+  RerankSettings reranking;
   std::int32_t num_threads = 0;
   std::uint64_t seed = CandidateSettings{}.seed;
   std::string on_bad_record = "stop";
   bool no_verify = false;
   bool force = false;
 };
+
+std::unique_ptr<const PassageSearch> open_index(const CandidateArguments& arguments) {
+  PassageSearchSettings settings = arguments.search;
+  settings.bm25.num_threads = arguments.num_threads;
+  settings.bm25.verifies_content = !arguments.no_verify;
+  settings.dense.encoder = arguments.encoder;
+  settings.dense.verifies_content = !arguments.no_verify;
+  std::unique_ptr<const PassageSearch> index = open_passage_search(arguments.index, settings);
+  if (arguments.rerank.empty()) return index;
+  const std::int64_t wanted = std::max(arguments.top, arguments.hard_negatives);
+  if (arguments.reranking.depth < wanted) {
+    throw ConfigError("--rerank-depth: expected at least the " + std::to_string(wanted) +
+                      " passages that are wanted, found " +
+                      std::to_string(arguments.reranking.depth));
+  }
+  RerankSettings reranking = arguments.reranking;
+  reranking.document_format = parse_document_format(arguments.document_format);
+  return std::make_unique<RerankedSearch>(std::move(index), CrossEncoder(arguments.rerank),
+                                          reranking);
+}
 
 int find_candidates(const CandidateArguments& arguments) {
   CandidateSettings settings;
@@ -43,11 +69,12 @@ int find_candidates(const CandidateArguments& arguments) {
   settings.document_format = parse_document_format(arguments.document_format);
   settings.seed = arguments.seed;
   settings.skips_bad_rows = arguments.on_bad_record == "skip";
-  const Bm25DiskIndex index(
-      arguments.index, {arguments.k1, arguments.b, arguments.num_threads, !arguments.no_verify});
+  settings.replaces = arguments.force;
+  use_threads(arguments.num_threads);
+  const std::unique_ptr<const PassageSearch> index = open_index(arguments);
   FileProgress bar("questions");
   const CandidateReport report = retrieve_candidates(
-      arguments.data, arguments.output, index, index.passages(), settings, arguments.force,
+      arguments.data, arguments.output, *index, settings,
       [&](std::int64_t read, std::int64_t all, std::int64_t rows) { bar.update(read, all, rows); });
   bar.finish();
   std::cerr << render_candidate_report(report);
@@ -65,7 +92,7 @@ std::function<int()> add_candidates_command(CLI::App& app) {
       "pos_index out");
   command->add_option("--data", arguments->data, "records: .jsonl, .json, each also .gz")
       ->required();
-  command->add_option("--index", arguments->index, "folder of clara-data index bm25")->required();
+  command->add_option("--index", arguments->index, "folder of clara-data index")->required();
   command->add_option("--out", arguments->output, "the .jsonl or .jsonl.gz file to write")
       ->required();
   command->add_option("--top", arguments->top, "documents of a record")
@@ -90,8 +117,35 @@ std::function<int()> add_candidates_command(CLI::App& app) {
                    "how title and text become a document, as data.document_format")
       ->check(CLI::IsMember({"title_newline", "ml_clara"}))
       ->capture_default_str();
-  command->add_option("--k1", arguments->k1, "of BM25 (default: the index's)");
-  command->add_option("--b", arguments->b, "of BM25 (default: the index's)");
+  Bm25SearchSettings& bm25 = arguments->search.bm25;
+  DenseSearchSettings& dense = arguments->search.dense;
+  command->add_option("--k1", bm25.k1, "of BM25 (default: the index's)");
+  command->add_option("--b", bm25.b, "of BM25 (default: the index's)");
+  command->add_option("--encoder", arguments->encoder,
+                      "folder of a dense index's encoder (default: where it was)");
+  command->add_option("--query-prefix", dense.query_prefix,
+                      "goes before every question of a dense search (default: as the encoder's "
+                      "folder says)");
+  command->add_option("--nprobe", dense.nprobe, "cells of ivf and ivf-pq (default: the index's)")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--rescore", dense.rescore,
+                   "times k codes that ivf-pq compares exactly (default: the index's)")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--ef-search", dense.ef_search,
+                   "breadth of a search in hnsw (default: the index's)")
+      ->check(CLI::PositiveNumber);
+  CLI::Option* rerank = command->add_option(
+      "--rerank", arguments->rerank,
+      "folder of a cross-encoder of BERT's kind (MS-MARCO MiniLM): what was found comes in its "
+      "order");
+  command
+      ->add_option("--rerank-depth", arguments->reranking.depth,
+                   "passages that the cross-encoder compares; the others are not found")
+      ->needs(rerank)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--threads", arguments->num_threads, "that search; 0 = all cores")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

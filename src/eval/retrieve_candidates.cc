@@ -131,9 +131,8 @@ bool holds_answer(const std::string& text, const std::vector<std::string>& answe
 
 class CandidateWriter {
  public:
-  CandidateWriter(const PassageSearch& index, const PassageStore& passages,
-                  const CandidateSettings& settings)
-      : index_(index), passages_(passages), settings_(settings) {}
+  CandidateWriter(const PassageSearch& index, const CandidateSettings& settings)
+      : index_(index), settings_(settings) {}
 
   /// Each question with its documents as a line.
   std::string write(std::vector<Question>& questions) {
@@ -162,7 +161,7 @@ class CandidateWriter {
     std::vector<Candidate> found;
     std::unordered_set<Hash128> seen;
     for (const SearchHit& hit : hits) {
-      const Passage passage = passages_.passage(hit.passage);
+      const Passage passage = index_.passages().passage(hit.passage);
       Candidate candidate;
       candidate.text = document_of(passage, settings_.document_format);
       candidate.key = text_key(candidate.text);
@@ -345,7 +344,6 @@ class CandidateWriter {
   }
 
   const PassageSearch& index_;
-  const PassageStore& passages_;
   const CandidateSettings& settings_;
   CandidateReport report_;
   std::int64_t num_rows_ = 0;
@@ -355,7 +353,7 @@ class CandidateWriter {
 };
 
 void check(const std::string& data, const std::filesystem::path& output,
-           const CandidateSettings& settings, bool replaces) {
+           const CandidateSettings& settings) {
   const std::string name = output.string();
   if (settings.num_candidates < 1 || settings.num_candidates > kMaxDocuments)
     throw ConfigError("expected 1 to " + std::to_string(kMaxDocuments) + " candidates, found " +
@@ -371,18 +369,17 @@ void check(const std::string& data, const std::filesystem::path& output,
   if (!std::filesystem::exists(output, ignored)) return;
   if (std::filesystem::equivalent(data, output, ignored))
     throw ConfigError(name + ": expected another file than the one that is read");
-  if (!replaces) throw ConfigError(name + ": is there already; --force replaces it");
+  if (!settings.replaces) throw ConfigError(name + ": is there already; --force replaces it");
 }
 
 }  // namespace
 
 CandidateReport retrieve_candidates(const std::string& data, const std::filesystem::path& output,
-                                    const PassageSearch& index, const PassageStore& passages,
-                                    const CandidateSettings& settings, bool replaces,
+                                    const PassageSearch& index, const CandidateSettings& settings,
                                     const CandidateProgress& progress) {
-  check(data, output, settings, replaces);
+  check(data, output, settings);
   RowStream rows(data);
-  CandidateWriter writer(index, passages, settings);
+  CandidateWriter writer(index, settings);
   CandidateReport& report = writer.report();
   AtomicFile file(output);
   std::optional<GzipWriter> gzip;

@@ -10,7 +10,8 @@
 #include <limits>
 #include <vector>
 
-#include "model/cpu_clones.h"
+#include "common/cpu_clones.h"
+#include "common/cpu_math.h"
 #include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
 
@@ -19,45 +20,6 @@
 
 namespace clara::cpu {
 namespace {
-
-using Bf16 = std::uint16_t;  // the bits of a bfloat16
-
-CLARA_INLINE float load(const float* p) { return *p; }
-CLARA_INLINE float load(const Bf16* p) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(*p) << 16);
-}
-CLARA_INLINE void store(float* p, float v) { *p = v; }
-CLARA_INLINE void store(Bf16* p, float v) {
-  // Round to nearest even. Infinities survive; a NaN keeps a set bit because the payload is never
-  // all ones here.
-  const auto bits = std::bit_cast<std::uint32_t>(v);
-  *p = static_cast<Bf16>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
-}
-template <typename T>
-CLARA_INLINE float rounded(float v) {
-  T narrow;
-  store(&narrow, v);
-  return load(&narrow);
-}
-
-/// e^x for float32 to about 1e-7 relative; results below 2^-126 become 0.
-CLARA_INLINE float exp_f32(float x) {
-  const float clamped = x < -87.0F ? -87.0F : (x > 88.0F ? 88.0F : x);
-  // Adding and subtracting 1.5 · 2^23 rounds to the nearest integer; ln 2 is taken off in two
-  // parts, the first exact.
-  const float n = (clamped * 1.44269504088896341F + 12582912.0F) - 12582912.0F;
-  const float r = (clamped - n * 0.693145751953125F) - n * 1.42860682030941723212e-6F;
-  float p = 1.9875691500e-4F;
-  p = p * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * (r * r) + r + 1.0F;
-  const auto exponent = static_cast<std::uint32_t>(static_cast<std::int32_t>(n) + 127) << 23;
-  const float result = p * std::bit_cast<float>(exponent);
-  return x < -87.0F ? 0.0F : result;
-}
 
 /// 32 well mixed bits of an element index (two rounds of multiply and shift).
 CLARA_INLINE std::uint32_t hash_index(std::uint32_t index, std::uint32_t seed_low,
@@ -118,21 +80,6 @@ CLARA_CPU_CLONES void add_dropout_f32(float* t, const float* g, std::int64_t b, 
 CLARA_CPU_CLONES void add_dropout_bf16(Bf16* t, const Bf16* g, std::int64_t b, std::int64_t e,
                                        DropoutBits bits) {
   add_dropout_loop(t, g, b, e, bits);
-}
-
-/// Sum of f(i) over [0, n) in 16 running sums, so that the order is fixed and the loop vectorises.
-template <typename F>
-CLARA_INLINE float lane_sum(std::int64_t n, F f) {
-  float lanes[16] = {};
-  std::int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (int l = 0; l < 16; ++l) lanes[l] += f(i + l);
-  }
-  for (int l = 0; i + l < n; ++l) lanes[l] += f(i + l);
-  for (int width = 8; width > 0; width /= 2) {
-    for (int l = 0; l < width; ++l) lanes[l] += lanes[l + width];
-  }
-  return lanes[0];
 }
 
 template <typename T>

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "model/cpu_clones.h"
+#include "common/cpu_clones.h"
 #include "model/cpu_kernels.h"
 #include <ATen/Parallel.h>
 #include <torch/torch.h>

@@ -352,22 +352,13 @@ Bm25BuildReport Bm25Builder::finish() { return builder_->finish(); }
 Bm25BuildReport build_bm25_index(CorpusReader& corpus, const fs::path& output, bool replaces,
                                  const Bm25BuildSettings& settings,
                                  const CorpusProgress& progress) {
-  constexpr std::int64_t kPassagesBetweenProgress = 1024;
   IndexFolderWriter folder(output, replaces);
   Bm25Builder builder(folder.folder(), settings);
-  const auto show = [&] {
-    if (progress)
-      progress(corpus.num_bytes_read(), corpus.num_bytes(), corpus.counts().num_passages);
+  const auto add = [&](const Passage& passage) {
+    builder.add(passage);
+    return true;
   };
-  while (const auto passage = corpus.next()) {
-    builder.add(*passage);
-    if (corpus.counts().num_passages % kPassagesBetweenProgress == 0) show();
-  }
-  show();
-  if (corpus.counts().num_passages == 0) {
-    throw DataError(corpus.files().front().path +
-                    ": expected passages, found none that is more than white space");
-  }
+  read_passages(corpus, add, progress);
   const Bm25BuildReport report = builder.finish();
   IndexManifest manifest;
   manifest.kind = kBm25Kind;

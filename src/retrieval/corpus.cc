@@ -341,4 +341,23 @@ const std::vector<CorpusFile>& CorpusReader::files() const { return reader_->fil
 std::int64_t CorpusReader::num_bytes() const { return reader_->num_bytes(); }
 std::int64_t CorpusReader::num_bytes_read() const { return reader_->num_bytes_read(); }
 
+bool read_passages(CorpusReader& corpus, const std::function<bool(const Passage&)>& take,
+                   const CorpusProgress& progress) {
+  constexpr std::int64_t kPassagesBetweenProgress = 1024;
+  const auto show = [&] {
+    if (progress)
+      progress(corpus.num_bytes_read(), corpus.num_bytes(), corpus.counts().num_passages);
+  };
+  while (const auto passage = corpus.next()) {
+    if (!take(*passage)) return false;
+    if (corpus.counts().num_passages % kPassagesBetweenProgress == 0) show();
+  }
+  show();
+  if (corpus.counts().num_passages == 0) {
+    throw DataError(corpus.files().front().path +
+                    ": expected passages, found none that is more than white space");
+  }
+  return true;
+}
+
 }  // namespace clara

@@ -46,10 +46,37 @@ void check_file(const fs::path& folder, const std::string& name, const Json& tol
     fail(folder, name + " as it was written", std::string("another checksum") + kRebuild);
 }
 
+// Files that a killed process was in the middle of have names that begin with a dot.
+void remove_hidden_files(const fs::path& folder) {
+  std::vector<fs::path> hidden;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().filename().string().starts_with('.')) hidden.push_back(entry.path());
+  }
+  for (const fs::path& path : hidden) fs::remove(path);
+}
+
+// index.json of this format.
+Json read_manifest(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::exists(folder / kIndexManifestName, error)) {
+    fail(folder, "the folder of an index", "no index.json; clara-data index writes one");
+  }
+  Json json = Json::parse(read_file(folder / kIndexManifestName), nullptr, false);
+  if (!json.is_object() || !json.contains("format_version") ||
+      !json["format_version"].is_number_integer()) {
+    fail(folder, "an index.json of an index", "no such JSON; build the index again");
+  }
+  if (json["format_version"] != kFormatVersion) {
+    fail(folder, "an index of format version " + std::to_string(kFormatVersion),
+         "version " + json["format_version"].dump());
+  }
+  return json;
+}
+
 }  // namespace
 
-IndexFolderWriter::IndexFolderWriter(fs::path output, bool replaces)
-    : output_(without_slash(std::move(output))) {
+IndexFolderWriter::IndexFolderWriter(fs::path output, bool replaces, Unfinished unfinished)
+    : output_(without_slash(std::move(output))), unfinished_(unfinished) {
   std::error_code error;
   if (fs::exists(output_, error)) {
     const bool is_empty = fs::is_directory(output_, error) && fs::is_empty(output_, error);
@@ -60,15 +87,32 @@ IndexFolderWriter::IndexFolderWriter(fs::path output, bool replaces)
     if (!is_empty && !replaces)
       throw ConfigError(output_.string() + ": is there already; --force replaces it");
   }
-  temporary_ = output_.parent_path() /
-               ("." + output_.filename().string() + ".tmp-" + std::to_string(::getpid()));
-  fs::remove_all(temporary_, error);  // of a process that was killed and had this number
-  make_folders(temporary_);
+  const std::string name = "." + output_.filename().string();
+  if (unfinished_ == Unfinished::kKept) {
+    temporary_ = output_.parent_path() / (name + ".unfinished");
+    make_folders(temporary_);
+    try {
+      lock_.emplace(temporary_);
+    } catch (const Error& failure) {
+      throw DataError(std::string(failure.what()) +
+                      "; wait for that run to end, or choose another --out");
+    }
+    remove_hidden_files(temporary_);
+  } else {
+    temporary_ = output_.parent_path() / (name + ".tmp-" + std::to_string(::getpid()));
+    fs::remove_all(temporary_, error);  // of a process that was killed and had this number
+    make_folders(temporary_);
+  }
 }
 
 IndexFolderWriter::~IndexFolderWriter() {
   std::error_code ignored;
-  if (!is_committed_) fs::remove_all(temporary_, ignored);
+  if (is_committed_) return;
+  if (unfinished_ == Unfinished::kKept) {
+    fs::remove(temporary_, ignored);  // where it is empty
+  } else {
+    fs::remove_all(temporary_, ignored);
+  }
 }
 
 void IndexFolderWriter::commit(const IndexManifest& manifest) {
@@ -103,21 +147,16 @@ void IndexFolderWriter::commit(const IndexManifest& manifest) {
   sync_path(output_.has_parent_path() ? output_.parent_path() : fs::path("."));
 }
 
+std::string index_kind(const fs::path& folder) {
+  const Json json = read_manifest(folder);
+  if (!json.contains("kind") || !json["kind"].is_string())
+    fail(folder, "an index.json with the kind of the index", "none; build the index again");
+  return json["kind"].get<std::string>();
+}
+
 IndexManifest open_index_folder(const fs::path& folder, const std::string& kind,
                                 bool verifies_content) {
-  std::error_code error;
-  if (!fs::exists(folder / kIndexManifestName, error)) {
-    fail(folder, "the folder of an index", "no index.json; clara-data index writes one");
-  }
-  const Json json = Json::parse(read_file(folder / kIndexManifestName), nullptr, false);
-  if (!json.is_object() || !json.contains("format_version") ||
-      !json["format_version"].is_number_integer()) {
-    fail(folder, "an index.json of an index", "no such JSON; build the index again");
-  }
-  if (json["format_version"] != kFormatVersion) {
-    fail(folder, "an index of format version " + std::to_string(kFormatVersion),
-         "version " + json["format_version"].dump());
-  }
+  const Json json = read_manifest(folder);
   IndexManifest manifest;
   try {
     manifest.kind = json.at("kind").get<std::string>();

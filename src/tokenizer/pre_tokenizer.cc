@@ -69,6 +69,28 @@ void find_literal(std::string_view text, std::string_view literal,
   }
 }
 
+bool is_ascii_punctuation(char32_t c) {
+  return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
+         (c >= '{' && c <= '~');
+}
+
+// White space is left out, punctuation (ASCII symbols count) stands alone.
+void cut_bert_words(std::string_view text, Pieces& pieces) {
+  pieces.clear();
+  std::size_t word = 0;  // where the word before `i` begins
+  for (std::size_t i = 0; i < text.size();) {
+    const Scalar c = first_scalar(text.substr(i));
+    const bool is_space = is_white_space(c.value);
+    if (is_space || is_ascii_punctuation(c.value) || is_punctuation(c.value)) {
+      if (word != i) pieces.push_back({{word, i}, false});
+      pieces.push_back({{i, i + c.size}, is_space});
+      word = i + c.size;
+    }
+    i += c.size;
+  }
+  if (word != text.size()) pieces.push_back({{word, text.size()}, false});
+}
+
 }  // namespace
 
 const std::string_view kByteLevelPattern =
@@ -79,6 +101,10 @@ std::string_view PreTokenizer::split(const CutStep& step, std::string_view text,
   if (step.add_prefix_space && !text.starts_with(' ')) {
     level.changed.assign(1, ' ').append(text);
     text = level.changed;
+  }
+  if (step.kind == CutStep::Kind::kBert) {
+    cut_bert_words(text, level.pieces);
+    return text;
   }
   switch (step.kind) {
     case CutStep::Kind::kMetaspace: {
@@ -100,6 +126,7 @@ std::string_view PreTokenizer::split(const CutStep& step, std::string_view text,
       break;
     case CutStep::Kind::kSplitPattern:
     case CutStep::Kind::kByteLevel:
+    case CutStep::Kind::kBert:
       level.matches.clear();
       if (step.pattern) step.pattern->find_all(text, matching, level.matches);
       break;

@@ -19,9 +19,10 @@ enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWith
 /// Which text gets the blank of a Metaspace step in front.
 enum class PrependScheme { kNever, kFirst, kAlways };
 
-/// One step of cutting. kByteLevel can only be the last.
+/// One step of cutting. kByteLevel can only be the last. kBert leaves white space out and makes
+/// every punctuation character a word.
 struct CutStep {
-  enum class Kind { kDigits, kSplitPattern, kSplitString, kByteLevel, kMetaspace };
+  enum class Kind { kDigits, kSplitPattern, kSplitString, kByteLevel, kMetaspace, kBert };
   Kind kind = Kind::kByteLevel;
   std::optional<SplitPattern> pattern;  ///< kSplitPattern, and kByteLevel with its own pattern
   std::string literal;                  ///< kSplitString; kMetaspace: what stands for a blank

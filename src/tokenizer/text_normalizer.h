@@ -13,11 +13,16 @@ namespace clara {
 
 /// One step of normalization.
 struct NormalizeStep {
-  enum class Kind { kNfc, kPrepend, kReplaceString, kReplacePattern };
+  enum class Kind { kNfc, kPrepend, kReplaceString, kReplacePattern, kBert };
   Kind kind = Kind::kNfc;
   std::string literal;                  ///< kReplaceString: what is replaced; not empty
   std::optional<SplitPattern> pattern;  ///< kReplacePattern
   std::string content;  ///< kPrepend: goes before text; kReplace…: the replacement
+  // kBert, in the order in which they are done:
+  bool clean_text = true;            ///< no control characters, every white space is a blank
+  bool handle_chinese_chars = true;  ///< blanks around CJK ideographs
+  bool strip_accents = true;         ///< decomposed, without nonspacing marks
+  bool lowercase = true;
 };
 
 /// `text` with every `literal` (not empty) replaced by `content`.

@@ -76,6 +76,27 @@ std::string strip(std::string_view token, const DecodeStep& step) {
   return std::string(token);
 }
 
+// What the reference undoes of the cutting of English, token by token, in this order.
+std::string clean_up(std::string token) {
+  constexpr std::pair<const char*, const char*> kReplacements[] = {
+      {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+      {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+      {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  for (const auto& [from, to] : kReplacements) token = replace_all(token, from, to);
+  return token;
+}
+
+void decode_word_pieces(std::vector<std::string>& tokens, const DecodeStep& step) {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (i > 0 && tokens[i].starts_with(step.content)) {
+      tokens[i].erase(0, step.content.size());
+    } else if (i > 0) {
+      tokens[i].insert(0, 1, ' ');
+    }
+    if (step.cleanup) tokens[i] = clean_up(std::move(tokens[i]));
+  }
+}
+
 }  // namespace
 
 std::string TokenDecoder::decode(std::vector<std::string> tokens) const {
@@ -108,6 +129,9 @@ std::string TokenDecoder::decode(std::vector<std::string> tokens) const {
           const bool drops = i == 0 && step.drop_first;
           tokens[i] = replace_all(tokens[i], step.literal, drops ? "" : " ");
         }
+        break;
+      case DecodeStep::Kind::kWordPiece:
+        decode_word_pieces(tokens, step);
         break;
     }
   }

@@ -21,6 +21,8 @@ struct DecodeStep {
     kFuse,            ///< all tokens become one
     kStrip,           ///< up to `num_left` and `num_right` characters `content` at the ends of each
     kMetaspace,       ///< `literal` becomes a blank; with `drop_first` it goes from the first token
+    kWordPiece,       ///< a blank before each token but the first and those with `content` in
+                      ///< front, which goes; with `cleanup` none before English punctuation
   };
   Kind kind = Kind::kByteLevel;
   std::string literal;
@@ -29,6 +31,7 @@ struct DecodeStep {
   std::size_t num_left = 0;
   std::size_t num_right = 0;
   bool drop_first = false;
+  bool cleanup = false;
 };
 
 /// Applies its steps one after another and joins what they leave. Safe to use from several threads.

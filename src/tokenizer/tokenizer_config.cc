@@ -69,6 +69,7 @@ struct File {
     token.single_word = boolean(value, "single_word", false);
     token.lstrip = boolean(value, "lstrip", false);
     token.rstrip = boolean(value, "rstrip", false);
+    token.normalized = boolean(value, "normalized", !token.special);
     return token;
   }
 
@@ -110,6 +111,50 @@ void read_added_tokens_decoder(const File& file, const Json& decoder,
                    [](const auto& a, const auto& b) { return a.id < b.id; });
 }
 
+// "added_tokens_decoder", or else added_tokens.json, and the named special tokens.
+std::vector<AddedToken> read_all_added_tokens(const std::filesystem::path& folder,
+                                              const File& config, const File& special_map) {
+  std::vector<AddedToken> tokens;
+  const auto decoder = config.json.find("added_tokens_decoder");
+  if (decoder != config.json.end() && !decoder->is_null()) {
+    read_added_tokens_decoder(config, *decoder, tokens);
+  } else {
+    const File added(folder, "added_tokens.json");
+    for (const auto& [content, id] : added.json.items()) {
+      AddedToken token;
+      token.content = content;
+      token.id = added.id(content, id);
+      if (content.empty()) added.fail(content, "a token that is not empty", id);
+      tokens.push_back(std::move(token));
+    }
+    std::stable_sort(tokens.begin(), tokens.end(),
+                     [](const auto& a, const auto& b) { return a.id < b.id; });
+  }
+  const auto add_special = [&](const File& file, const std::string& place, const Json& value) {
+    AddedToken token = file.token(place, value);
+    token.special = true;
+    if (!token.content.empty()) add(tokens, std::move(token));
+  };
+  const auto find = [&](const char* name) -> std::pair<const File*, const Json*> {
+    for (const File* file : {&config, &special_map}) {
+      const auto it = file->json.find(name);
+      if (it != file->json.end()) return {file, &*it};
+    }
+    return {nullptr, nullptr};
+  };
+  for (const char* name : kNamedTokens) {
+    const auto [file, value] = find(name);
+    if (file && !value->is_null()) add_special(*file, name, *value);
+  }
+  const std::string additional = "additional_special_tokens";
+  const auto [file, value] = find(additional.c_str());
+  if (file && !value->is_null()) {
+    if (!value->is_array()) file->fail(additional, "a list of tokens", *value);
+    for (const Json& token : *value) add_special(*file, additional, token);
+  }
+  return tokens;
+}
+
 }  // namespace
 
 std::optional<std::string> read_named_token(const std::filesystem::path& folder,
@@ -129,42 +174,37 @@ SentencePieceConfig read_sentencepiece_config(const std::filesystem::path& folde
   SentencePieceConfig out;
   out.legacy = config.boolean(config.json, "legacy", true);
   out.add_prefix_space = config.boolean(config.json, "add_prefix_space", true);
-  const auto decoder = config.json.find("added_tokens_decoder");
-  if (decoder != config.json.end() && !decoder->is_null()) {
-    read_added_tokens_decoder(config, *decoder, out.added_tokens);
-  } else {
-    const File added(folder, "added_tokens.json");
-    for (const auto& [content, id] : added.json.items()) {
-      AddedToken token;
-      token.content = content;
-      token.id = added.id(content, id);
-      if (content.empty()) added.fail(content, "a token that is not empty", id);
-      out.added_tokens.push_back(std::move(token));
-    }
-    std::stable_sort(out.added_tokens.begin(), out.added_tokens.end(),
-                     [](const auto& a, const auto& b) { return a.id < b.id; });
+  out.added_tokens = read_all_added_tokens(folder, config, special_map);
+  return out;
+}
+
+WordPieceConfig read_wordpiece_config(const std::filesystem::path& folder) {
+  const File config(folder, kConfigFile);
+  const File special_map(folder, "special_tokens_map.json");
+  WordPieceConfig out;
+  out.lowercase = config.boolean(config.json, "do_lower_case", true);
+  out.handle_chinese_chars = config.boolean(config.json, "tokenize_chinese_chars", true);
+  if (!config.boolean(config.json, "do_basic_tokenize", true)) {
+    config.fail("do_basic_tokenize", "true", config.json["do_basic_tokenize"]);
   }
-  const auto add_special = [&](const File& file, const std::string& place, const Json& value) {
-    AddedToken token = file.token(place, value);
+  const auto strip = config.json.find("strip_accents");
+  if (strip != config.json.end() && !strip->is_null()) {
+    out.strip_accents = config.boolean(config.json, "strip_accents", true);
+  }
+  out.unknown = read_named_token(folder, "unk_token").value_or(out.unknown);
+  out.cls = read_named_token(folder, "cls_token").value_or(out.cls);
+  out.sep = read_named_token(folder, "sep_token").value_or(out.sep);
+  out.added_tokens = read_all_added_tokens(folder, config, special_map);
+  for (const auto& [name, fallback] :
+       {std::pair("unk_token", "[UNK]"), std::pair("sep_token", "[SEP]"),
+        std::pair("pad_token", "[PAD]"), std::pair("cls_token", "[CLS]"),
+        std::pair("mask_token", "[MASK]")}) {
+    if (read_named_token(folder, name)) continue;
+    AddedToken token;
+    token.id = -1;
+    token.content = fallback;
     token.special = true;
-    if (!token.content.empty()) add(out.added_tokens, std::move(token));
-  };
-  const auto find = [&](const char* name) -> std::pair<const File*, const Json*> {
-    for (const File* file : {&config, &special_map}) {
-      const auto it = file->json.find(name);
-      if (it != file->json.end()) return {file, &*it};
-    }
-    return {nullptr, nullptr};
-  };
-  for (const char* name : kNamedTokens) {
-    const auto [file, value] = find(name);
-    if (file && !value->is_null()) add_special(*file, name, *value);
-  }
-  const std::string additional = "additional_special_tokens";
-  const auto [file, value] = find(additional.c_str());
-  if (file && !value->is_null()) {
-    if (!value->is_array()) file->fail(additional, "a list of tokens", *value);
-    for (const Json& token : *value) add_special(*file, additional, token);
+    add(out.added_tokens, std::move(token));
   }
   return out;
 }

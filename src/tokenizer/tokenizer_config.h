@@ -29,4 +29,19 @@ struct SentencePieceConfig {
 /// named special tokens. Throws DataError that names the file and the member.
 SentencePieceConfig read_sentencepiece_config(const std::filesystem::path& folder);
 
+/// What the files say about a vocab.txt.
+struct WordPieceConfig {
+  bool lowercase = true;
+  bool handle_chinese_chars = true;
+  std::optional<bool> strip_accents;  ///< nothing: as lowercase
+  std::string unknown = "[UNK]", cls = "[CLS]", sep = "[SEP]";
+  /// In order; an id of -1 means that no file gives one.
+  std::vector<AddedToken> added_tokens;
+};
+
+/// Reads "do_lower_case", "tokenize_chinese_chars", "strip_accents", the added tokens as above, and
+/// BERT's own special tokens where no file names others. Throws DataError that names the file and
+/// the member, also for "do_basic_tokenize": false.
+WordPieceConfig read_wordpiece_config(const std::filesystem::path& folder);
+
 }  // namespace clara

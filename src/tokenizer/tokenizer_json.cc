@@ -160,10 +160,36 @@ void read_merges(const Member& model, TokenizerFile& out) {
   }
 }
 
+std::size_t read_count(const Member& member) {
+  constexpr std::uint64_t kMost = 1 << 20;
+  if (!member.value().is_number_unsigned() || member.value().get<std::uint64_t>() > kMost) {
+    member.expected("a number of characters");
+  }
+  return member.value().get<std::size_t>();
+}
+
+void read_word_piece_model(const Member& model, TokenizerFile& out) {
+  out.model = TokenModel::kWordPiece;
+  out.word_prefix = model.at("continuing_subword_prefix").string();
+  out.max_word_characters = read_count(model.at("max_input_chars_per_word"));
+  read_vocabulary(model, out);
+  const Member unknown = model.at("unk_token");
+  const auto it = out.vocabulary.find(unknown.string());
+  if (it == out.vocabulary.end()) {
+    unknown.fail("\"" + unknown.string() + "\" is not in the vocabulary");
+  }
+  out.unknown.id = it->second;
+}
+
 void read_model(const Member& model, TokenizerFile& out) {
   const Member type = model.optional("type");
+  if (!type.is_null() && type.string() == "WordPiece") {
+    read_word_piece_model(model, out);
+    return;
+  }
   if (!type.is_null() && type.string() != "BPE") {
-    type.fail("expected BPE, found " + brief(type.value()) + ", which is not supported");
+    type.fail("expected BPE or WordPiece, found " + brief(type.value()) +
+              ", which is not supported");
   }
   const Member dropout = model.optional("dropout");
   if (!dropout.is_null() && dropout.value() != 0.0) {
@@ -260,9 +286,16 @@ void read_normalizer(const Member& member, std::vector<NormalizeStep>& steps, in
     step.pattern = std::move(pattern.regex);
     step.literal = std::move(pattern.literal);
     step.content = member.at("content").string();
+  } else if (type == "BertNormalizer") {
+    step.kind = NormalizeStep::Kind::kBert;
+    step.clean_text = member.at("clean_text").boolean();
+    step.handle_chinese_chars = member.at("handle_chinese_chars").boolean();
+    step.lowercase = member.at("lowercase").boolean();
+    step.strip_accents = member.optional("strip_accents").boolean_or(step.lowercase);
   } else {
-    member.fail("expected null, NFC, Prepend, Replace or a Sequence of them, found " +
-                brief(member.value()));
+    member.fail(
+        "expected null, NFC, Prepend, Replace, BertNormalizer or a Sequence of them, found " +
+        brief(member.value()));
   }
   steps.push_back(std::move(step));
 }
@@ -348,24 +381,22 @@ void read_pre_tokenizer(const Member& member, std::vector<CutStep>& steps, int d
       step.pattern = compile_pattern(member, kByteLevelPattern);
     }
     steps.push_back(std::move(step));
+  } else if (type == "BertPreTokenizer") {
+    CutStep step;
+    step.kind = CutStep::Kind::kBert;
+    steps.push_back(std::move(step));
   } else {
-    member.fail("expected ByteLevel, Metaspace, Digits, Split or a Sequence of them, found " +
-                brief(member.value()));
+    member.fail(
+        "expected ByteLevel, Metaspace, Digits, Split, BertPreTokenizer or a Sequence of them, "
+        "found " +
+        brief(member.value()));
   }
-}
-
-std::size_t read_count(const Member& member) {
-  constexpr std::uint64_t kMost = 1 << 20;
-  if (!member.value().is_number_unsigned() || member.value().get<std::uint64_t>() > kMost) {
-    member.expected("a number of characters");
-  }
-  return member.value().get<std::size_t>();
 }
 
 void read_decoder(const Member& member, std::vector<DecodeStep>& steps, int depth = 0) {
   constexpr const char* kSupported =
-      "expected ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace or a Sequence of them, "
-      "found ";
+      "expected ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, WordPiece or a Sequence "
+      "of them, found ";
   if (member.is_null()) member.fail(std::string(kSupported) + "null");
   const std::string type = member.type();
   if (type == "Sequence" && depth < kMaxNesting) {
@@ -397,6 +428,10 @@ void read_decoder(const Member& member, std::vector<DecodeStep>& steps, int dept
     step.kind = DecodeStep::Kind::kMetaspace;
     step.literal = read_replacement(member.at("replacement"));
     step.drop_first = read_prepend_scheme(member) != PrependScheme::kNever;
+  } else if (type == "WordPiece") {
+    step.kind = DecodeStep::Kind::kWordPiece;
+    step.content = member.at("prefix").string();
+    step.cleanup = member.optional("cleanup").boolean_or(true);
   } else {
     member.fail(kSupported + brief(member.value()));
   }
@@ -434,6 +469,64 @@ void read_added_tokens(const Member& root, TokenizerFile& out) {
   }
 }
 
+using SequencePiece = SequenceTemplate::Piece;
+
+std::int32_t read_type_id(const Member& member) {
+  constexpr std::uint64_t kMost = 1 << 20;
+  if (!member.value().is_number_unsigned() || member.value().get<std::uint64_t>() > kMost) {
+    member.expected("a type id");
+  }
+  return member.value().get<std::int32_t>();
+}
+
+// "single" or "pair" of a TemplateProcessing.
+std::vector<SequencePiece> read_template(const Member& list, const Member& special_tokens) {
+  std::vector<SequencePiece> pieces;
+  for (const Member& element : list.elements()) {
+    const Member text = element.optional("Sequence");
+    const Member special = element.optional("SpecialToken");
+    if (!text.is_null()) {
+      const std::string& id = text.at("id").string();
+      if (id != "A" && id != "B") text.at("id").expected("A or B");
+      pieces.push_back({id == "A" ? SequencePiece::Kind::kFirst : SequencePiece::Kind::kSecond, 0,
+                        read_type_id(text.at("type_id"))});
+    } else if (!special.is_null()) {
+      const Member ids = special_tokens.at(special.at("id").string()).at("ids");
+      for (const Member& id : ids.elements()) {
+        pieces.push_back(
+            {SequencePiece::Kind::kToken, id.token_id(), read_type_id(special.at("type_id"))});
+      }
+    } else {
+      element.expected("an object with Sequence or SpecialToken");
+    }
+  }
+  return pieces;
+}
+
+// ["[SEP]", 102]
+TokenId read_named_id(const Member& member) {
+  const std::vector<Member> parts = member.elements();
+  if (parts.size() != 2) member.expected("a token and its id");
+  return parts[1].token_id();
+}
+
+SequenceTemplate read_post_processor(const Member& member) {
+  constexpr const char* kSupported = "expected TemplateProcessing or BertProcessing, found ";
+  if (member.is_null()) member.fail(std::string(kSupported) + "null");
+  const std::string type = member.type();
+  if (type == "BertProcessing") {
+    return bert_sequence_template(read_named_id(member.at("cls")), read_named_id(member.at("sep")));
+  }
+  if (type != "TemplateProcessing") member.fail(kSupported + brief(member.value()));
+  const Member special_tokens = member.at("special_tokens");
+  try {
+    return {read_template(member.at("single"), special_tokens),
+            read_template(member.at("pair"), special_tokens)};
+  } catch (const ConfigError& error) {
+    member.fail(error.what());
+  }
+}
+
 }  // namespace
 
 TokenizerFile read_tokenizer_json(const std::filesystem::path& file) {
@@ -447,7 +540,11 @@ TokenizerFile read_tokenizer_json(const std::filesystem::path& file) {
   if (!pre_tokenizer.is_null()) read_pre_tokenizer(pre_tokenizer, out.cut_steps);
   out.is_byte_level =
       !out.cut_steps.empty() && out.cut_steps.back().kind == CutStep::Kind::kByteLevel;
-  check_symbols(root.at("model"), out);
+  if (out.model == TokenModel::kBpe) {
+    check_symbols(root.at("model"), out);
+  } else {
+    out.sequence = read_post_processor(root.optional("post_processor"));
+  }
   read_added_tokens(root, out);
   read_decoder(root.optional("decoder"), out.decode_steps);
   return out;

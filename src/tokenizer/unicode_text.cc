@@ -94,6 +94,58 @@ constexpr CodePointRange kOtherWordCharacters[] = {
 // Numbers of Unicode 17, known to the digit rule of Hugging Face tokenizers alone.
 constexpr CodePointRange kNewestNumbers[] = {{0x11DE0, 0x11DE9}, {0x16FF4, 0x16FF6}};
 
+// Of general category C since; the steps of BERT tokenizers have the categories of Unicode 8.
+constexpr CodePointRange kLaterOther[] = {
+    {0x0890, 0x0891}, {0x08E2, 0x08E2}, {0x110CD, 0x110CD}, {0x13430, 0x13438}};
+
+// Likewise Mn.
+constexpr CodePointRange kLaterNonspacingMarks[] = {
+    {0x07FD, 0x07FD},   {0x0898, 0x089F},   {0x08CA, 0x08E1},   {0x09FE, 0x09FE},
+    {0x0AFA, 0x0AFF},   {0x0B55, 0x0B55},   {0x0C04, 0x0C04},   {0x0C3C, 0x0C3C},
+    {0x0D00, 0x0D00},   {0x0D3B, 0x0D3C},   {0x0D81, 0x0D81},   {0x0EBA, 0x0EBA},
+    {0x180F, 0x180F},   {0x1885, 0x1886},   {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFB},
+    {0xA82C, 0xA82C},   {0xA8C5, 0xA8C5},   {0xA8FF, 0xA8FF},   {0xA9BD, 0xA9BD},
+    {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10F46, 0x10F50}, {0x10F82, 0x10F85},
+    {0x11070, 0x11070}, {0x11073, 0x11074}, {0x110C2, 0x110C2}, {0x111C9, 0x111C9},
+    {0x111CF, 0x111CF}, {0x1123E, 0x1123E}, {0x1133B, 0x1133B}, {0x11438, 0x1143F},
+    {0x11442, 0x11444}, {0x11446, 0x11446}, {0x1145E, 0x1145E}, {0x1182F, 0x11837},
+    {0x11839, 0x1183A}, {0x1193B, 0x1193C}, {0x1193E, 0x1193E}, {0x11943, 0x11943},
+    {0x119D4, 0x119D7}, {0x119DA, 0x119DB}, {0x119E0, 0x119E0}, {0x11A01, 0x11A0A},
+    {0x11A33, 0x11A38}, {0x11A3B, 0x11A3E}, {0x11A47, 0x11A47}, {0x11A51, 0x11A56},
+    {0x11A59, 0x11A5B}, {0x11A8A, 0x11A96}, {0x11A98, 0x11A99}, {0x11C30, 0x11C36},
+    {0x11C38, 0x11C3D}, {0x11C3F, 0x11C3F}, {0x11C92, 0x11CA7}, {0x11CAA, 0x11CB0},
+    {0x11CB2, 0x11CB3}, {0x11CB5, 0x11CB6}, {0x11D31, 0x11D36}, {0x11D3A, 0x11D3A},
+    {0x11D3C, 0x11D3D}, {0x11D3F, 0x11D45}, {0x11D47, 0x11D47}, {0x11D90, 0x11D91},
+    {0x11D95, 0x11D95}, {0x11D97, 0x11D97}, {0x11EF3, 0x11EF4}, {0x16F4F, 0x16F4F},
+    {0x16FE4, 0x16FE4}, {0x1CF00, 0x1CF2D}, {0x1CF30, 0x1CF46}, {0x1E000, 0x1E006},
+    {0x1E008, 0x1E018}, {0x1E01B, 0x1E021}, {0x1E023, 0x1E024}, {0x1E026, 0x1E02A},
+    {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E944, 0x1E94A}};
+
+// Likewise P.
+constexpr CodePointRange kLaterPunctuation[] = {
+    {0x061D, 0x061D},   {0x09FD, 0x09FD},   {0x0A76, 0x0A76},   {0x0C77, 0x0C77},
+    {0x0C84, 0x0C84},   {0x1B7D, 0x1B7E},   {0x2E43, 0x2E4F},   {0x2E52, 0x2E5D},
+    {0x10EAD, 0x10EAD}, {0x10F55, 0x10F59}, {0x10F86, 0x10F89}, {0x1144B, 0x1144F},
+    {0x1145A, 0x1145B}, {0x1145D, 0x1145D}, {0x11660, 0x1166C}, {0x116B9, 0x116B9},
+    {0x1183B, 0x1183B}, {0x11944, 0x11946}, {0x119E2, 0x119E2}, {0x11A3F, 0x11A46},
+    {0x11A9A, 0x11A9C}, {0x11A9E, 0x11AA2}, {0x11C41, 0x11C45}, {0x11C70, 0x11C71},
+    {0x11EF7, 0x11EF8}, {0x11FFF, 0x11FFF}, {0x12FF1, 0x12FF2}, {0x16E97, 0x16E9A},
+    {0x16FE2, 0x16FE2}, {0x1E95E, 0x1E95F}};
+
+constexpr char32_t kFormerNonspacingMarks[] = {0x1734, 0x1171E};
+constexpr char32_t kFormerPunctuation[] = {0x166D, 0x111C9};
+
+// Upper case of Unicode 16 and 17, and how far its lower case is.
+struct CaseRange {
+  char32_t first;
+  char32_t last;
+  std::int32_t to_lower;
+};
+constexpr CaseRange kNewerUpperCase[] = {
+    {0x1C89, 0x1C89, 1},    {0xA7CB, 0xA7CB, -42343}, {0xA7CC, 0xA7CC, 1}, {0xA7CE, 0xA7CE, 1},
+    {0xA7D2, 0xA7D2, 1},    {0xA7D4, 0xA7D4, 1},      {0xA7DA, 0xA7DA, 1}, {0xA7DC, 0xA7DC, -42561},
+    {0x10D50, 0x10D65, 32}, {0x16EA0, 0x16EB8, 27}};
+
 template <typename Ranges>
 auto find_range(const Ranges& ranges, char32_t c) {
   auto it = std::lower_bound(std::begin(ranges), std::end(ranges), c,
@@ -163,8 +215,10 @@ SequenceCheck check_sequence(std::string_view text, std::size_t at) {
   return {size, 0};
 }
 
-// Appends the composed form of canonically decomposed, unordered `run` to `out` and empties `run`.
-void compose_run(std::vector<utf8proc_int32_t>& run, std::string& out) {
+enum class NormalForm { kComposed, kDecomposed };
+
+// Appends canonically decomposed, unordered `run` in its normal form to `out` and empties `run`.
+void append_run(std::vector<utf8proc_int32_t>& run, NormalForm form, std::string& out) {
   if (run.empty()) return;
   auto combining_class = [](utf8proc_int32_t c) {
     return utf8proc_get_property(c)->combining_class;
@@ -182,12 +236,44 @@ void compose_run(std::vector<utf8proc_int32_t>& run, std::string& out) {
     begin = end;
   }
   constexpr auto kCompose = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-  const auto size =
-      utf8proc_normalize_utf32(run.data(), static_cast<utf8proc_ssize_t>(run.size()), kCompose);
+  const auto size = form == NormalForm::kDecomposed
+                        ? static_cast<utf8proc_ssize_t>(run.size())
+                        : utf8proc_normalize_utf32(
+                              run.data(), static_cast<utf8proc_ssize_t>(run.size()), kCompose);
   for (utf8proc_ssize_t i = 0; i < size; ++i) {
     append_utf8(out, static_cast<char32_t>(run[static_cast<std::size_t>(i)]));
   }
   run.clear();
+}
+
+std::string normalize(std::string_view text, NormalForm form) {
+  std::string out;
+  out.reserve(text.size());
+  std::vector<utf8proc_int32_t> run;
+  std::array<utf8proc_int32_t, 32> decomposition{};
+  int last_boundclass = 0;
+  for (std::size_t i = 0; i < text.size();) {
+    const Scalar c = first_scalar(text.substr(i));
+    // Nothing below U+0300 composes with what stands before it, nor does a border: the run ends.
+    const bool is_border = contains(kUnknownToNfc, c.value);
+    // Of what is below U+0300 this part has no decomposition.
+    const bool is_whole = form == NormalForm::kDecomposed && c.value < 0xC0;
+    if (c.value < 0x300 || is_border) append_run(run, form, out);
+    const std::size_t next = i + c.size;
+    const bool next_is_ascii = next >= text.size() || static_cast<unsigned char>(text[next]) < 0x80;
+    const bool stays = form == NormalForm::kComposed && c.value < 0x300 && next_is_ascii;
+    if (is_border || is_whole || stays) {
+      out.append(text, i, c.size);
+    } else {
+      const auto size = utf8proc_decompose_char(
+          static_cast<utf8proc_int32_t>(c.value), decomposition.data(), decomposition.size(),
+          static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE), &last_boundclass);
+      run.insert(run.end(), decomposition.begin(), decomposition.begin() + size);
+    }
+    i += c.size;
+  }
+  append_run(run, form, out);
+  return out;
 }
 
 }  // namespace
@@ -235,6 +321,41 @@ bool is_numeric(char32_t c) {
   return category_of(c)[0] == 'N' || contains(kNewestNumbers, c);
 }
 
+bool is_other(char32_t c) {
+  if (c < 0x80) return c < 0x20 || c == 0x7F;
+  return !has_newer_category(c) && category_of(c)[0] == 'C' &&
+         std::string_view(category_of(c)) != "Cn" && !contains(kLaterOther, c);
+}
+
+bool is_nonspacing_mark(char32_t c) {
+  if (c < 0x300) return false;
+  if (c == kFormerNonspacingMarks[0] || c == kFormerNonspacingMarks[1]) return true;
+  return !has_newer_category(c) && std::string_view(category_of(c)) == "Mn" &&
+         !contains(kLaterNonspacingMarks, c);
+}
+
+bool is_punctuation(char32_t c) {
+  if (std::find(std::begin(kFormerPunctuation), std::end(kFormerPunctuation), c) !=
+      std::end(kFormerPunctuation)) {
+    return true;
+  }
+  return !has_newer_category(c) && category_of(c)[0] == 'P' && !contains(kLaterPunctuation, c);
+}
+
+void append_lower_case(std::string& text, char32_t c) {
+  constexpr char32_t kCapitalIWithDot = 0x130;
+  if (c < 0x80) {
+    text += static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+  } else if (c == kCapitalIWithDot) {
+    text += "i\u0307";
+  } else if (const auto* newer = find_range(kNewerUpperCase, c);
+             newer != std::end(kNewerUpperCase)) {
+    append_utf8(text, static_cast<char32_t>(static_cast<std::int32_t>(c) + newer->to_lower));
+  } else {
+    append_utf8(text, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+  }
+}
+
 std::span<const CategoryRange> newer_categories() { return kNewerCategories; }
 
 bool has_newer_code_point(std::string_view text) {
@@ -250,31 +371,10 @@ bool has_newer_code_point(std::string_view text) {
   return false;
 }
 
-std::string normalize_nfc(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  std::vector<utf8proc_int32_t> run;
-  std::array<utf8proc_int32_t, 32> decomposition{};
-  int last_boundclass = 0;
-  for (std::size_t i = 0; i < text.size();) {
-    const Scalar c = first_scalar(text.substr(i));
-    // Nothing below U+0300 composes with what stands before it, nor does a border: the run ends.
-    const bool is_border = contains(kUnknownToNfc, c.value);
-    if (c.value < 0x300 || is_border) compose_run(run, out);
-    const std::size_t next = i + c.size;
-    const bool next_is_ascii = next >= text.size() || static_cast<unsigned char>(text[next]) < 0x80;
-    if (is_border || (c.value < 0x300 && next_is_ascii)) {
-      out.append(text, i, c.size);
-    } else {
-      const auto size = utf8proc_decompose_char(
-          static_cast<utf8proc_int32_t>(c.value), decomposition.data(), decomposition.size(),
-          static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE), &last_boundclass);
-      run.insert(run.end(), decomposition.begin(), decomposition.begin() + size);
-    }
-    i += c.size;
-  }
-  compose_run(run, out);
-  return out;
+std::string normalize_nfc(std::string_view text) { return normalize(text, NormalForm::kComposed); }
+
+std::string normalize_nfd(std::string_view text) {
+  return normalize(text, NormalForm::kDecomposed);
 }
 
 }  // namespace clara

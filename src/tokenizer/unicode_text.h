@@ -61,4 +61,20 @@ bool has_newer_code_point(std::string_view text);
 /// that came later are left as they are. Linear but for sorting within runs of combining marks.
 std::string normalize_nfc(std::string_view text);
 
+/// Normalization form D, likewise.
+std::string normalize_nfd(std::string_view text);
+
+/// General category C (control, format, surrogate, private use, unassigned) as the steps of BERT
+/// tokenizers know it.
+bool is_other(char32_t c);
+
+/// General category Mn, likewise.
+bool is_nonspacing_mark(char32_t c);
+
+/// General category P, likewise.
+bool is_punctuation(char32_t c);
+
+/// Appends the lower case of one code point, whatever stands around it: mostly one, two for U+0130.
+void append_lower_case(std::string& text, char32_t c);
+
 }  // namespace clara

@@ -10,7 +10,6 @@
 
 #include "clara/data/document_format.h"
 #include "clara/retrieval/passage_search.h"
-#include "clara/retrieval/passage_store.h"
 
 namespace clara {
 
@@ -30,6 +29,7 @@ struct CandidateSettings {
   /// Of the order under kOracle and kHardNegatives, which would give the gold documents away.
   std::uint64_t seed = 17;
   bool skips_bad_rows = false;
+  bool replaces = false;  ///< an output that is there
 };
 
 struct CandidateReport {
@@ -64,8 +64,7 @@ using CandidateProgress =
 /// of which the record has no gold document. Throws ConfigError for settings and names, DataError
 /// "file:line: field: …".
 CandidateReport retrieve_candidates(const std::string& data, const std::filesystem::path& output,
-                                    const PassageSearch& index, const PassageStore& passages,
-                                    const CandidateSettings& settings, bool replaces,
+                                    const PassageSearch& index, const CandidateSettings& settings,
                                     const CandidateProgress& progress = {});
 
 /// The report as a table for a person.

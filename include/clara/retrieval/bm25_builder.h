@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 
 #include "clara/retrieval/bm25.h"
@@ -45,10 +44,6 @@ class Bm25Builder {
   class Builder;
   std::unique_ptr<Builder> builder_;
 };
-
-/// Called now and then while passages are read.
-using CorpusProgress =
-    std::function<void(std::int64_t num_bytes_read, std::int64_t num_bytes, std::int64_t rows)>;
 
 /// All passages of `corpus` as an index in the new folder `output`, which appears whole or not at
 /// all. Throws ConfigError for a folder that is there unless `replaces`, DataError for a corpus

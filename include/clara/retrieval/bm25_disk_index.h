@@ -10,7 +10,6 @@
 
 #include "clara/retrieval/bm25.h"
 #include "clara/retrieval/passage_search.h"
-#include "clara/retrieval/passage_store.h"
 
 namespace clara {
 
@@ -30,11 +29,11 @@ class Bm25DiskIndex final : public PassageSearch {
   ~Bm25DiskIndex() override;
 
   std::int64_t num_passages() const override;
+  const PassageStore& passages() const override;
   std::vector<std::vector<SearchHit>> search(const std::vector<std::string>& queries,
                                              std::int64_t k) const override;
 
   const Bm25Settings& scoring() const;
-  const PassageStore& passages() const;
 
  private:
   struct Files;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -89,5 +90,14 @@ class CorpusReader {
   class Reader;
   std::unique_ptr<Reader> reader_;
 };
+
+/// Called now and then while passages are read.
+using CorpusProgress =
+    std::function<void(std::int64_t num_bytes_read, std::int64_t num_bytes, std::int64_t rows)>;
+
+/// Gives `take` the passages that are left, one by one, until it answers false. Whether it took all
+/// of them. Throws DataError for a corpus without passages, else as CorpusReader.
+bool read_passages(CorpusReader& corpus, const std::function<bool(const Passage&)>& take,
+                   const CorpusProgress& progress = {});
 
 }  // namespace clara

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "clara/retrieval/passage_store.h"
+
 namespace clara {
 
 /// A passage that was found.
@@ -24,6 +26,7 @@ class PassageSearch {
   virtual ~PassageSearch() = default;
 
   virtual std::int64_t num_passages() const = 0;
+  virtual const PassageStore& passages() const = 0;
   /// The best `k` passages of each query, best first, ties to the lower number; fewer where fewer
   /// have anything in common with the query. Throws DataError for an index that turns out damaged.
   virtual std::vector<std::vector<SearchHit>> search(const std::vector<std::string>& queries,

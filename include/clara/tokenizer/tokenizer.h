@@ -78,8 +78,9 @@ class Tokenizer {
 };
 
 /// Opens the tokenizer of a Hugging Face folder: tokenizer.json, or without one SentencePiece's
-/// tokenizer.model (+ tokenizer_config.json, special_tokens_map.json). Throws DataError that names
-/// the file and the member that is missing, wrong or not supported.
+/// tokenizer.model (+ tokenizer_config.json, special_tokens_map.json), or without either BERT's
+/// vocab.txt. Throws DataError that names the file and the member that is missing, wrong or not
+/// supported.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
 }  // namespace clara

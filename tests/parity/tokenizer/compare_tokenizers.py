@@ -3,7 +3,7 @@
     compare_tokenizers.py --program clara_tokenizer_compare [--folder FOLDER ...] [--model FILE ...] [--texts FOLDER ...]
 
 Checks the tokenizer of every --folder, and BPE tokenizers that are trained here: byte-level ones with the
-pre-tokenizers of SmolLM2, GPT-2, Llama 3, Qwen2 and o200k (Phi-4), and ones of characters in the ways that
+pre-tokenizers of SmolLM2, GPT-2, Llama 3, Qwen2 and o200k (Phi-4), WordPiece ones as BERT's, and ones of characters in the ways that
 SentencePiece's vocabularies are written (Llama 2, Mistral, Gemma), some with added tokens of every flag. Every
 --model, and models that are trained here, are SentencePiece's: compared with what transformers makes of them, and
 with the module sentencepiece itself.
@@ -41,7 +41,7 @@ from fetch_mistral_model import fetch_mistral_model  # noqa: E402
 NUM_STRINGS = 10000  # of every --folder, every --model and every case of MAIN_CASES; the others get a fifth
 MAIN_CASES = (
     "smollm2 cut", "gpt2", "llama3", "qwen2, flagged tokens", "o200k", "llama2", "metaspace first", "gemma",
-    "sentencepiece",
+    "sentencepiece", "word pieces, uncased", "word pieces, cased",
 )
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 LLAMA3 = CONTRACTIONS + (
@@ -271,6 +271,30 @@ def trained_cases(corpus):
     yield "bytes missing, unknown fused", lacking
     yield "bytes missing, unknown", with_model_options(lacking, fuse_unk=False)
     yield "bytes missing, left out", with_model_options(lacking, unk_token=None)
+
+
+def word_piece(corpus, **options):
+    """A BERT tokenizer; `options` are those of its normalizer."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(**options)
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(corpus, trainers.WordPieceTrainer(
+        vocab_size=3000, special_tokens=special, show_progress=False, limit_alphabet=900))
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer
+
+
+def word_piece_cases(corpus):
+    yield "word pieces, uncased", word_piece(corpus)
+    yield "word pieces, uncased, flagged tokens", add_flagged(word_piece(corpus))
+    yield "word pieces, cased", word_piece(corpus, lowercase=False)
+    yield "word pieces, uncased with accents", word_piece(corpus, strip_accents=False)
+    yield "word pieces, cased without accents", word_piece(corpus, lowercase=False, strip_accents=True)
+    plain = word_piece(corpus, clean_text=False, handle_chinese_chars=False, lowercase=False)
+    plain.decoder = decoders.WordPiece("##", cleanup=False)
+    yield "word pieces, text as it is", plain
+    yield "word pieces, short words", with_model_options(word_piece(corpus), max_input_chars_per_word=7)
 
 
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -559,7 +583,8 @@ def main():
     differences = 0
     with tempfile.TemporaryDirectory() as scratch:
         cases = [(str(folder), folder, Tokenizer.from_file(str(folder / "tokenizer.json"))) for folder in folders]
-        for i, (name, tokenizer) in enumerate(itertools.chain(trained_cases(corpus), character_cases(corpus))):
+        made = itertools.chain(trained_cases(corpus), character_cases(corpus), word_piece_cases(corpus))
+        for i, (name, tokenizer) in enumerate(made):
             folder = Path(scratch, str(i))
             folder.mkdir()
             tokenizer.save(str(folder / "tokenizer.json"))

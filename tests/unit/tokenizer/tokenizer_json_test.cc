@@ -126,10 +126,10 @@ TEST(TokenizerJson, RefusesIdsThatAreUsedTwiceOrDoNotFit) {
 
 TEST(TokenizerJson, NamesWhatIsNotSupported) {
   const std::pair<const char*, Json> changes[] = {
-      {"/model/type", "WordPiece"},
+      {"/model/type", "Unigram"},
       {"/model/dropout", 0.1},
       {"/normalizer", {{"type", "Lowercase"}}},
-      {"/pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+      {"/pre_tokenizer", {{"type", "UnicodeScripts"}}},
       {"/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "ab"}}},
       {"/pre_tokenizer",
        {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "sometimes"}}},
@@ -138,7 +138,7 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
         {"replacement", "_"},
         {"prepend_scheme", "first"},
         {"add_prefix_space", false}}},
-      {"/decoder", {{"type", "WordPiece"}}},
+      {"/decoder", {{"type", "BPEDecoder"}}},
       {"/decoder",
        {{"type", "Sequence"}, {"decoders", {{{"type", "ByteLevel"}}, {{"type", "CTC"}}}}}},
       {"/decoder", {{"type", "Strip"}, {"content", " "}, {"start", -1}, {"stop", 0}}},

@@ -1,0 +1,55 @@
+// From the passages of a corpus to vectors on disk and an index over them; resumable.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+
+#include "clara/data/document_format.h"
+#include "clara/retrieval/corpus.h"
+#include "clara/retrieval/text_encoder.h"
+#include "clara/retrieval/vector_index.h"
+
+namespace clara {
+
+struct DenseIndexSettings {
+  VectorIndexSettings index;
+  DocumentFormat document_format = DocumentFormat::kTitleNewline;  ///< of what is encoded
+  std::int64_t shard_passages = 16384;    ///< passages of a file; what a killed run loses at most
+  TensorDtype dtype = TensorDtype::kF16;  ///< of the stored vectors: kF16 or kF32
+  /// An index that is there, and unfinished work of another corpus, encoder or other settings.
+  bool replaces = false;
+};
+
+struct DenseIndexReport {
+  std::int64_t num_passages = 0;  ///< of the corpus
+  std::int64_t num_done = 0;      ///< those with a vector
+  std::int64_t num_encoded = 0;   ///< of these: now; the others were there before
+  double encode_seconds = 0;
+  double index_seconds = 0;
+  std::uint64_t num_bytes = 0;  ///< of all files
+  bool was_stopped = false;     ///< should_stop asked for it; no index was built
+  VectorIndexSettings index;    ///< as resolved
+};
+
+/// What the building of an index tells and asks.
+struct DenseIndexHooks {
+  CorpusProgress on_read;  ///< while passages are read
+  /// While they are encoded.
+  std::function<void(std::int64_t num_done, std::int64_t num_passages)> on_encoded;
+  std::function<bool()>
+      should_stop;  ///< asked before every passage is read, and before every shard
+};
+
+/// All passages of `corpus` as an index in the new folder `output`, which appears whole or not at
+/// all. Until then the work is kept beside it (IndexFolderWriter): the same call goes on behind the
+/// last shard that was written. Vectors of an index that is replaced are taken over where corpus,
+/// encoder and settings are the same, so that another kind of index needs no second encoding.
+/// Throws ConfigError for a folder that is there unless it `replaces`, and for settings; DataError
+/// for unfinished work of another source, for a corpus without passages or with an id twice, else
+/// as CorpusReader; Error where the disk is full.
+DenseIndexReport build_dense_index(CorpusReader& corpus, const std::filesystem::path& output,
+                                   const TextEncoder& encoder, const DenseIndexSettings& settings,
+                                   const DenseIndexHooks& hooks = {});
+
+}  // namespace clara
