@@ -21,7 +21,11 @@ namespace {
 
 constexpr std::int64_t kSampleRows = 200;
 constexpr double kGigabyte = 1e9;
-constexpr double kCandidates = 20;  ///< of a joint row where none can be read: the paper's K
+// What a process on the CPU holds besides, fitted to measured runs (docs/performance.md): buffers
+// of libraries, and freed pages that its heap keeps between tensors of other sizes.
+constexpr double kCpuBufferBytes = 0.3e9;
+constexpr double kCpuHeapShare = 0.2;  ///< of the activations
+constexpr double kCandidates = 20;     ///< of a joint row where none can be read: the paper's K
 
 /// Values kept for backward for one token in one block: the residual stream twice, two normed
 /// inputs, q, k, v, the attention's output, gate, up and their product, and the rank-R activations
@@ -201,6 +205,8 @@ RunPlan make_run_plan(const RunConfig& config, std::int64_t num_gpus) {
   add_memory("optimizer", trained * 8);
   add_memory("activations of a micro-batch", activations);
   add_memory("logits of a chunk", logits);
+  if (config.model.device == Device::kCpu)
+    add_memory("buffers, pages the heap keeps", kCpuBufferBytes + kCpuHeapShare * activations);
   for (const PlanLine& memory : plan.memory_bytes) plan.total_bytes += memory.value;
   add_memory("latent store on the host, at most", store);
   plan.fits_80_gb = plan.total_bytes <= 80 * kGigabyte;

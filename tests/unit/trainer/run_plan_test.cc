@@ -1,6 +1,7 @@
 // --plan against the hand count of docs/scale.md, and the limits that the base model sets.
 #include "clara/trainer/run_plan.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
@@ -107,6 +108,26 @@ TEST(RunPlan, AgreesWithTheHandCount) {
       }
     }
   }
+}
+
+TEST(RunPlan, AProcessOnTheCpuHoldsMoreThanItsTensors) {
+  RunConfig config = config_of(Stage::kScp, "mistral-7b-instruct-v0.2");
+  const RunPlan device = make_run_plan(config, 1);
+  const auto has_line = [](const RunPlan& plan) {
+    return std::any_of(
+        plan.memory_bytes.begin(), plan.memory_bytes.end(),
+        [](const PlanLine& line) { return line.name == "buffers, pages the heap keeps"; });
+  };
+  EXPECT_FALSE(has_line(device)) << "a device's allocator packs its tensors";
+  config.model.device = Device::kCpu;
+  config.model.dtype = Dtype::kFloat32;
+  const RunPlan plan = make_run_plan(config, 1);
+  ASSERT_TRUE(has_line(plan));
+  double sum = 0;
+  for (const PlanLine& line : plan.memory_bytes) {
+    if (!line.name.starts_with("latent store")) sum += line.value;
+  }
+  EXPECT_EQ(plan.total_bytes, sum);
 }
 
 TEST(RunPlan, DocsShowWhatThePlanPrints) {
