@@ -1,6 +1,7 @@
 // Joining and ending.
 #include "tools/rank_process.h"
 
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <string>
@@ -30,6 +31,8 @@ bool is_end_of_rank_0(const std::string& text) {
 
 std::unique_ptr<Communicator> join_as_rank(const LaunchEnv& env, double timeout_seconds,
                                            bool with_cuda) {
+  // A peer that died closes its sockets; writing to one is an error to be told, not a silent end.
+  if (env.world_size > 1) std::signal(SIGPIPE, SIG_IGN);
   // c10d logs every broken connection with a stack; the errors of the group say it once.
   if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = 3;
   GroupSettings group;

@@ -52,6 +52,18 @@ class FailureTest(RankCase):
         self.assertEqual(ranks.wait(), [128 + signal.SIGTERM] * 2, ranks.text(0))
         self.assertIn(f"resuming from run/checkpoints/step_{last:06d}", ranks.text(0))
 
+    def test_a_broken_connection_is_an_error_and_no_signal(self):
+        """A rank that writes to a dead peer's socket would else be ended by SIGPIPE, without a word."""
+        place = self.long_place("pipes")
+        process, _ = self.launch(place, "--num-processes", 2)
+        self.wait_for_step(place, 1, process)
+        for rank in children_of(process).values():
+            status = pathlib.Path(f"/proc/{rank}/status").read_text()
+            ignored = int(re.search(r"SigIgn:\s*([0-9a-f]+)", status).group(1), 16)
+            self.assertTrue(ignored >> (signal.SIGPIPE - 1) & 1, status)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 128 + signal.SIGTERM)
+
     def test_a_killed_rank_ends_the_others(self):
         place = self.long_place("killed")
         process, log = self.launch(place, "--num-processes", 3)
