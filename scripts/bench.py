@@ -212,7 +212,8 @@ class Bench:
             if done.returncode != 0:
                 raise SystemExit(f"error: {' '.join(command)}: {done.stderr.strip()[-2000:]}")
             rows = [json.loads(line) for line in open(folder + "/run/metrics.jsonl", encoding="utf-8")]
-            seconds = [row["seconds"] for row in rows if "seconds" in row][1:]
+            # The last step of an epoch may have fewer rows.
+            seconds = [row["seconds"] for row in rows if row.get("rows") == ROWS][1:]
             self.keep(name, {"step_seconds": seconds})
 
     def best(self, name: str) -> float | None:

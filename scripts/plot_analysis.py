@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from plot_run import DataError, save_picture  # noqa: E402
 
 LATENT, TEXT = "#2563a8", "#d1662a"
 MAX_QUESTIONS = 4
 MAX_LENS_TOKENS = 6
 SEED = 17
-
-
-class DataError(Exception):
-    """What was expected, what was found, where."""
 
 
 def read_json(path: Path) -> dict:
@@ -41,17 +39,6 @@ def new_figure(width: float, height: float):
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-def save(figure, stem: Path, with_svg: bool) -> list[Path]:
-    written = []
-    for suffix in (".png", ".svg") if with_svg else (".png",):
-        path = stem.with_suffix(suffix)
-        temporary = path.with_name(path.name + ".part")
-        figure.savefig(temporary, format=suffix[1:], dpi=130)
-        os.replace(temporary, path)
-        written.append(path)
-    return written
 
 
 def clean(axes) -> None:
@@ -89,7 +76,7 @@ def plot_lens(path: Path, stem: Path, with_svg: bool) -> list[Path]:
         clean(axes)
     grid[-1].set_xlabel("memory position (blue: probability; · stands for a blank)", fontsize=9)
     figure.suptitle(f"Logit lens, {result['adapter'].replace('_', ' ')}", fontsize=12, x=0.01, ha="left")
-    return save(figure, stem, with_svg)
+    return save_picture(figure, stem, with_svg)
 
 
 def in_the_plane(vectors):
@@ -132,7 +119,7 @@ def plot_latent_spaces(folders: list[Path], stem: Path, with_svg: bool) -> list[
         axes.set_xlabel(method, fontsize=9)
         axes.legend(fontsize=8, frameon=False)
         clean(axes)
-    return save(figure, stem, with_svg)
+    return save_picture(figure, stem, with_svg)
 
 
 def plot_paraphrases(path: Path, stem: Path, with_svg: bool) -> list[Path]:
@@ -158,7 +145,7 @@ def plot_paraphrases(path: Path, stem: Path, with_svg: bool) -> list[Path]:
     axes.set_title(f"Paraphrases of {len(documents)} documents, against the documents", fontsize=10.5, loc="left")
     axes.legend(fontsize=8, frameon=False)
     clean(axes)
-    return save(figure, stem, with_svg)
+    return save_picture(figure, stem, with_svg)
 
 
 def plot_efficiency(path: Path, stem: Path, with_svg: bool) -> list[Path]:
@@ -180,7 +167,7 @@ def plot_efficiency(path: Path, stem: Path, with_svg: bool) -> list[Path]:
     right.legend(fontsize=8, frameon=False)
     for axes in (left, right):
         clean(axes)
-    return save(figure, stem, with_svg)
+    return save_picture(figure, stem, with_svg)
 
 
 def main(arguments: list[str]) -> int:

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
 from pathlib import Path
 from typing import Dict, List, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from plot_run import COLOURS, DASHES, DataError  # noqa: E402
+from plot_run import COLOURS, DASHES, DataError, save_picture  # noqa: E402
 
 Row = Dict[str, str]
 Place = Tuple[str, str]  # (benchmark, setting)
@@ -158,14 +157,7 @@ def draw_picture(panels, stem: Path, with_svg: bool) -> List[Path]:
         axes.legend(fontsize=8, frameon=False, loc="best")
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
-    written = []
-    for suffix in (".png", ".svg") if with_svg else (".png",):
-        path = stem.with_suffix(suffix)
-        temporary = path.with_name(path.name + ".part")
-        figure.savefig(temporary, format=suffix[1:], dpi=130)
-        os.replace(temporary, path)
-        written.append(path)
-    return written
+    return save_picture(figure, stem, with_svg)
 
 
 def panels_of(rows: List[Row], protocol: str):

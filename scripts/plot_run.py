@@ -211,6 +211,18 @@ def draw_panel(axes, panel: List[str], runs: List[Run], names: List[str], ticker
         axes.legend(fontsize=8, frameon=False, loc="best")
 
 
+def save_picture(figure, stem: Path, with_svg: bool) -> List[Path]:
+    """Writes stem.png, and stem.svg where asked for, each whole or not at all."""
+    written = []
+    for suffix in (".png", ".svg") if with_svg else (".png",):
+        path = stem.with_suffix(suffix)
+        temporary = path.with_name(path.name + ".part")
+        figure.savefig(temporary, format=suffix[1:], dpi=130)
+        os.replace(temporary, path)
+        written.append(path)
+    return written
+
+
 def draw(group: str, runs: List[Run], names: List[str], stem: Path, with_svg: bool) -> List[Path]:
     """Writes one picture; nothing where no run logged a metric of it."""
     from matplotlib import ticker
@@ -231,14 +243,7 @@ def draw(group: str, runs: List[Run], names: List[str], stem: Path, with_svg: bo
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     figure.suptitle(f"{group.capitalize()} · {', '.join(names)}", fontsize=12, x=0.01, ha="left")
-    written = []
-    for suffix in (".png", ".svg") if with_svg else (".png",):
-        path = stem.with_suffix(suffix)
-        temporary = path.with_name(path.name + ".part")
-        figure.savefig(temporary, format=suffix[1:], dpi=130)
-        os.replace(temporary, path)
-        written.append(path)
-    return written
+    return save_picture(figure, stem, with_svg)
 
 
 def names_of(folders: List[Path]) -> List[str]:
