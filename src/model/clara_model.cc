@@ -87,7 +87,7 @@ CompressedDocuments ClaraModel::compress(const PackedSequences& documents,
   for (std::int64_t n = 0; n < num; ++n)
     text_lengths.push_back(static_cast<float>(documents.layout->length(n) - num_memory()));
   const torch::Tensor text_mean =
-      (all_sum - memory_sum) / torch::tensor(text_lengths).to(hidden.device()).unsqueeze(1);
+      (all_sum - memory_sum) / to_device(torch::tensor(text_lengths), hidden.device()).unsqueeze(1);
   return {memory, text_mean,
           (text_mean - memory_sum / static_cast<double>(num_memory())).square().mean(1)};
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/device_copy.h"
 #include <ATen/record_function.h>
 #include <torch/torch.h>
 
@@ -52,7 +53,7 @@ torch::Tensor latent_token_loss(const ClaraModel& model, const torch::Tensor& la
   }
   const torch::Tensor flat = latents_NMD.reshape({-1, latents_NMD.size(-1)});
   const auto on_device = [&](const std::vector<std::int64_t>& values) {
-    return torch::tensor(values, torch::kInt64).to(flat.device());
+    return to_device(values, flat.device());
   };
   // A span's mean of −log p is the cross-entropy of its first token plus the mean lead of that
   // token's logit over the others': one softmax a memory token, whose gradient the chunked loss
@@ -69,7 +70,8 @@ torch::Tensor latent_token_loss(const ClaraModel& model, const torch::Tensor& la
   const torch::Tensor leads = (flat.index_select(0, on_device(pair_rows)).to(torch::kFloat32) *
                                (logits_of(pair_firsts) - logits_of(pair_targets)))
                                   .sum(1);
-  const torch::Tensor weighted = (leads * torch::tensor(pair_weights).to(flat.device())).sum();
+  const torch::Tensor weighted =
+      (leads * to_device(torch::tensor(pair_weights), flat.device())).sum();
   return (first_loss + weighted) / static_cast<double>(num_memory);
 }
 
