@@ -77,7 +77,7 @@ void rms_norm_forward_backward(benchmark::State& state) {
   const Tensor weight = torch::ones({kWidth}).to(dtype),
                d = torch::randn({kTokens, kWidth}).to(dtype);
   for (auto _ : state) {
-    const auto [stream, normed] = add_rms_norm(x, delta, weight, 1e-5);
+    const auto [stream, normed, rstd] = add_rms_norm(x, delta, weight, 1e-5);
     torch::autograd::backward({stream, normed}, {d, d});
   }
 }

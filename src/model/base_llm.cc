@@ -52,7 +52,7 @@ torch::Tensor BaseLlm::forward(const torch::Tensor& embeddings,
     stream = pass.activation_checkpointing ? checkpointed_decoder_layer(stream, context)
                                            : decoder_layer(stream, context);
   }
-  return add_rms_norm(stream.x, stream.delta, weights_.final_norm, config_.rms_norm_eps).second;
+  return add_rms_norm(stream.x, stream.delta, weights_.final_norm, config_.rms_norm_eps).normed;
 }
 
 torch::Tensor BaseLlm::forward_next(const torch::Tensor& embeddings, const torch::Tensor& positions,
@@ -69,7 +69,7 @@ torch::Tensor BaseLlm::forward_next(const torch::Tensor& embeddings, const torch
                                positions, longest};
     stream = decoder_layer(stream, context);
   }
-  return add_rms_norm(stream.x, stream.delta, weights_.final_norm, config_.rms_norm_eps).second;
+  return add_rms_norm(stream.x, stream.delta, weights_.final_norm, config_.rms_norm_eps).normed;
 }
 
 }  // namespace clara

@@ -95,6 +95,12 @@ struct NormRows {
 };
 
 template <typename T>
+CLARA_INLINE void normed_row(const T* r, const T* w, float rstd, std::int64_t width, T* y) {
+  for (std::int64_t i = 0; i < width; ++i)
+    store(y + i, load(w + i) * rounded<T>(load(r + i) * rstd));
+}
+
+template <typename T>
 CLARA_INLINE void norm_loop(const NormRows<T>& a, std::int64_t begin, std::int64_t end) {
   const std::int64_t width = a.width;
   for (std::int64_t t = begin; t < end; ++t) {
@@ -110,8 +116,7 @@ CLARA_INLINE void norm_loop(const NormRows<T>& a, std::int64_t begin, std::int64
     const float sum = lane_sum(width, [&](std::int64_t i) { return load(r + i) * load(r + i); });
     const float rstd = 1.0F / std::sqrt(sum / static_cast<float>(width) + a.eps);
     a.rstd[t] = rstd;
-    for (std::int64_t i = 0; i < width; ++i)
-      store(y + i, load(a.w + i) * rounded<T>(load(r + i) * rstd));
+    normed_row(r, a.w, rstd, width, y);
   }
 }
 CLARA_CPU_CLONES void norm_f32(const NormRows<float>& a, std::int64_t b, std::int64_t e) {
@@ -119,6 +124,21 @@ CLARA_CPU_CLONES void norm_f32(const NormRows<float>& a, std::int64_t b, std::in
 }
 CLARA_CPU_CLONES void norm_bf16(const NormRows<Bf16>& a, std::int64_t b, std::int64_t e) {
   norm_loop(a, b, e);
+}
+
+template <typename T>
+CLARA_INLINE void normed_loop(const T* r, const T* w, const float* rstd, std::int64_t width, T* y,
+                              std::int64_t begin, std::int64_t end) {
+  for (std::int64_t t = begin; t < end; ++t)
+    normed_row(r + t * width, w, rstd[t], width, y + t * width);
+}
+CLARA_CPU_CLONES void normed_f32(const float* r, const float* w, const float* rstd,
+                                 std::int64_t width, float* y, std::int64_t b, std::int64_t e) {
+  normed_loop(r, w, rstd, width, y, b, e);
+}
+CLARA_CPU_CLONES void normed_bf16(const Bf16* r, const Bf16* w, const float* rstd,
+                                  std::int64_t width, Bf16* y, std::int64_t b, std::int64_t e) {
+  normed_loop(r, w, rstd, width, y, b, e);
 }
 
 template <typename T>
@@ -464,6 +484,24 @@ void add_rms_norm(const torch::Tensor& x, const torch::Tensor& delta, const torc
   } else {
     run(float{}, norm_f32);
   }
+}
+
+torch::Tensor rms_normed(const torch::Tensor& r, const torch::Tensor& rstd,
+                         const torch::Tensor& w) {
+  const std::int64_t width = r.size(-1), rows = r.numel() / width;
+  torch::Tensor y = torch::empty_like(r);
+  const auto run = [&]<typename T>(T, auto kernel) {
+    at::parallel_for(0, rows, row_grain(width), [&](std::int64_t b, std::int64_t e) {
+      kernel(in_pointer<T>(r), in_pointer<T>(w), in_pointer<float>(rstd), width, out_pointer<T>(y),
+             b, e);
+    });
+  };
+  if (is_bf16(r)) {
+    run(Bf16{}, normed_bf16);
+  } else {
+    run(float{}, normed_f32);
+  }
+  return y;
 }
 
 torch::Tensor add_rms_norm_backward(const torch::Tensor& dr, const torch::Tensor& dy,

@@ -31,6 +31,8 @@ void add_dropout(torch::Tensor& target, const torch::Tensor& grad, const Dropout
 /// rstd [T] float32.
 void add_rms_norm(const torch::Tensor& x, const torch::Tensor& delta, const torch::Tensor& w,
                   double eps, torch::Tensor& r, torch::Tensor& y, torch::Tensor& rstd);
+/// That y again, from r and rstd.
+torch::Tensor rms_normed(const torch::Tensor& r, const torch::Tensor& rstd, const torch::Tensor& w);
 /// dx = dr (may be undefined) + d(norm)/dr · dy.
 torch::Tensor add_rms_norm_backward(const torch::Tensor& dr, const torch::Tensor& dy,
                                     const torch::Tensor& r, const torch::Tensor& rstd,

@@ -18,8 +18,23 @@ namespace {
 
 using torch::Tensor;
 
-/// Results of the group's projections, which share the input x.
-std::vector<Tensor> project(const Tensor& x, ProjectionGroup group, const BlockContext& c) {
+/// The normed stream as an input of projections: the norm keeps the residual anyway.
+LinearInput normed_input(const NormedResidual& n, const Tensor& weight) {
+  return {n.normed, {n.residual, n.rstd, weight}, [](const std::vector<Tensor>& sources) {
+            return normed_again(sources[0], sources[1], sources[2]);
+          }};
+}
+
+/// The SwiGLU's result as an input of a projection: the SwiGLU keeps gate and up anyway.
+LinearInput swiglu_input(const Tensor& gate, const Tensor& up) {
+  return {swiglu(gate, up), {gate, up}, [](const std::vector<Tensor>& sources) {
+            return swiglu(sources[0], sources[1]);
+          }};
+}
+
+/// Results of the group's projections, which share the input.
+std::vector<Tensor> project(const LinearInput& input, ProjectionGroup group,
+                            const BlockContext& c) {
   const ProjectionRange range = c.config->projection_range(group);
   std::vector<AdaptedLinear> layers;
   for (std::size_t p = range.first; p < range.first + range.count; ++p) {
@@ -27,27 +42,27 @@ std::vector<Tensor> project(const Tensor& x, ProjectionGroup group, const BlockC
                       c.adapter != nullptr ? c.adapter->pair(c.layer, p) : LoraPair{}});
   }
   const double scale = c.adapter != nullptr ? c.adapter->scale() : 1.0;
-  if (c.layout == nullptr) return decoding_linear(x, layers, scale);
+  if (c.layout == nullptr) return decoding_linear(input.x, layers, scale);
   DropoutSpec dropout{c.pass.dropout, 0};
   if (dropout.active()) {
     dropout.seed =
         derive_seed(c.pass.dropout_seed, "lora_dropout",
                     {static_cast<std::uint64_t>(c.layer), static_cast<std::uint64_t>(range.first)});
   }
-  return lora_linear(x, std::move(layers), scale, dropout);
+  return lora_linear(input, std::move(layers), scale, dropout);
 }
 
 /// The group's results of these widths, also where one matrix makes them all.
-std::vector<Tensor> project_parts(const Tensor& x, ProjectionGroup group,
+std::vector<Tensor> project_parts(const LinearInput& input, ProjectionGroup group,
                                   const std::vector<std::int64_t>& widths, const BlockContext& c) {
-  std::vector<Tensor> results = project(x, group, c);
+  std::vector<Tensor> results = project(input, group, c);
   return results.size() == widths.size() ? results : results[0].split_with_sizes(widths, 1);
 }
 
 /// RMSNorm over each head (Qwen3). x [T, heads·hd].
 Tensor head_norm(const Tensor& x, const Tensor& weight, double eps) {
   const std::int64_t head_dim = weight.size(0);
-  return add_rms_norm(x.reshape({-1, head_dim}), {}, weight, eps).second.view(x.sizes());
+  return add_rms_norm(x.reshape({-1, head_dim}), {}, weight, eps).normed.view(x.sizes());
 }
 
 struct CheckpointHolder : torch::CustomClassHolder {
@@ -100,9 +115,9 @@ Stream decoder_layer(const Stream& in, const BlockContext& c) {
                      inner = c.config->intermediate_size;
   const double eps = c.config->rms_norm_eps;
 
-  auto [residual, normed] = add_rms_norm(in.x, in.delta, c.weights->input_norm, eps);
-  std::vector<Tensor> qkv =
-      project_parts(normed, ProjectionGroup::kQkv, {q_width, kv_width, kv_width}, c);
+  const NormedResidual before = add_rms_norm(in.x, in.delta, c.weights->input_norm, eps);
+  std::vector<Tensor> qkv = project_parts(normed_input(before, c.weights->input_norm),
+                                          ProjectionGroup::kQkv, {q_width, kv_width, kv_width}, c);
   if (c.config->qk_norm) {
     qkv[0] = head_norm(qkv[0], c.weights->q_norm, eps);
     qkv[1] = head_norm(qkv[1], c.weights->k_norm, eps);
@@ -114,11 +129,13 @@ Stream decoder_layer(const Stream& in, const BlockContext& c) {
                              *c.cache);
   const Tensor attention_out = project(attended, ProjectionGroup::kOutput, c)[0];
 
-  auto [middle, normed_middle] =
-      add_rms_norm(residual, attention_out, c.weights->post_attention_norm, eps);
+  const NormedResidual middle =
+      add_rms_norm(before.residual, attention_out, c.weights->post_attention_norm, eps);
   const std::vector<Tensor> gate_up =
-      project_parts(normed_middle, ProjectionGroup::kGateUp, {inner, inner}, c);
-  return {middle, project(swiglu(gate_up[0], gate_up[1]), ProjectionGroup::kDown, c)[0]};
+      project_parts(normed_input(middle, c.weights->post_attention_norm), ProjectionGroup::kGateUp,
+                    {inner, inner}, c);
+  return {middle.residual,
+          project(swiglu_input(gate_up[0], gate_up[1]), ProjectionGroup::kDown, c)[0]};
 }
 
 Stream checkpointed_decoder_layer(const Stream& in, const BlockContext& context) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <optional>
+#include <utility>
 
 #include "model/few_rows_product.h"
 #include <ATen/core/ivalue.h>
@@ -25,6 +26,8 @@ constexpr std::size_t kMaxLayers = 3;
 /// What backward needs besides saved tensors.
 struct LinearGroup : torch::CustomClassHolder {
   std::vector<AdaptedLinear> layers;
+  std::vector<Tensor> sources;  ///< of x, until forward hands them to autograd
+  Tensor (*input_again)(const std::vector<Tensor>& sources) = nullptr;
   double scale = 1;
   DropoutSpec dropout;
 
@@ -70,17 +73,21 @@ class LoraLinearNode : public torch::autograd::Function<LoraLinearNode> {
                                    group->scale);
       }
     }
-    ctx->save_for_backward({x, u});
+    variable_list kept = std::exchange(group->sources, {});
+    if (kept.empty()) kept.push_back(x);
+    kept.push_back(u);
+    ctx->save_for_backward(std::move(kept));
     ctx->saved_data["group"] = c10::IValue::make_capsule(group);
     return outputs;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& d_outputs) {
-    const variable_list saved = ctx->get_saved_variables();
-    const Tensor &x = saved[0], &u = saved[1];
+    variable_list kept = ctx->get_saved_variables();
+    const Tensor u = kept.back();
+    kept.pop_back();
     const auto group =
         c10::static_intrusive_pointer_cast<LinearGroup>(ctx->saved_data["group"].toCapsule());
-    const auto dtype = x.scalar_type();
+    const auto dtype = group->layers[0].weight.scalar_type();
     // Edges are numbered over the tensors that exist: x, then A and B of the k-th adapted layer.
     const auto a_edge = [](std::size_t k) { return 1 + 2 * k; };
     const auto b_edge = [](std::size_t k) { return 2 + 2 * k; };
@@ -121,6 +128,7 @@ class LoraLinearNode : public torch::autograd::Function<LoraLinearNode> {
       for (std::size_t k = 0; k < adapted.size(); ++k)
         needs_da = needs_da || ctx->needs_input_grad(a_edge(k));
       if (needs_da) {
+        const Tensor x = group->input_again != nullptr ? group->input_again(kept) : kept[0];
         const Tensor da = torch::mm(v.t(), apply_dropout(x, group->dropout))
                               .to(torch::kFloat32)
                               .mul_(group->scale);
@@ -144,18 +152,20 @@ class LoraLinearNode : public torch::autograd::Function<LoraLinearNode> {
 
 }  // namespace
 
-std::vector<Tensor> lora_linear(const Tensor& x, std::vector<AdaptedLinear> layers, double scale,
-                                const DropoutSpec& dropout) {
+std::vector<Tensor> lora_linear(const LinearInput& input, std::vector<AdaptedLinear> layers,
+                                double scale, const DropoutSpec& dropout) {
   if (layers.empty() || layers.size() > kMaxLayers)
     throw Error("lora_linear takes one to three layers");
   std::array<LoraPair, kMaxLayers> pairs;
   for (std::size_t i = 0; i < layers.size(); ++i) pairs[i] = layers[i].lora;
   auto group = c10::make_intrusive<LinearGroup>();
   group->layers = std::move(layers);
+  group->sources = input.sources;
+  group->input_again = input.again;
   group->scale = scale;
   group->dropout = dropout;
   const auto maybe = [](const Tensor& t) { return t.defined() ? MaybeTensor(t) : std::nullopt; };
-  return LoraLinearNode::apply(x, maybe(pairs[0].a), maybe(pairs[0].b), maybe(pairs[1].a),
+  return LoraLinearNode::apply(input.x, maybe(pairs[0].a), maybe(pairs[0].b), maybe(pairs[1].a),
                                maybe(pairs[1].b), maybe(pairs[2].a), maybe(pairs[2].b), group);
 }
 

@@ -13,6 +13,11 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+/// weight ∘ round(residual · rstd) in ATen operators.
+Tensor plain_normed(const Tensor& residual, const Tensor& rstd, const Tensor& weight) {
+  return weight * (residual.to(torch::kFloat32) * rstd.unsqueeze(-1)).to(residual.dtype());
+}
+
 class AddRmsNormNode : public torch::autograd::Function<AddRmsNormNode> {
  public:
   static variable_list forward(AutogradContext* ctx, const Tensor& x_in,
@@ -28,14 +33,13 @@ class AddRmsNormNode : public torch::autograd::Function<AddRmsNormNode> {
       cpu::add_rms_norm(x, delta, weight, eps, r, y, rstd);
     } else {
       r = delta.defined() ? x + delta : x.clone();
-      const Tensor wide = r.to(torch::kFloat32);
-      const Tensor scale = torch::rsqrt(wide.square().mean(-1, true).add_(eps));
-      y = weight * (wide * scale).to(r.dtype());
-      rstd = scale.reshape({-1});
+      rstd = torch::rsqrt(r.to(torch::kFloat32).square().mean(-1).add_(eps));
+      y = plain_normed(r, rstd, weight);
     }
     ctx->save_for_backward({r, rstd, weight});
     ctx->saved_data["has_delta"] = delta.defined();
-    return {r, y};
+    ctx->mark_non_differentiable({rstd});
+    return {r, y, rstd};
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& d_outputs) {
@@ -60,11 +64,17 @@ class AddRmsNormNode : public torch::autograd::Function<AddRmsNormNode> {
 
 }  // namespace
 
-std::pair<Tensor, Tensor> add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& weight,
-                                       double eps) {
+NormedResidual add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& weight,
+                            double eps) {
   variable_list outputs = AddRmsNormNode::apply(
       x, delta.defined() ? std::optional<Tensor>(delta) : std::nullopt, weight, eps);
-  return {outputs[0], outputs[1]};
+  return {outputs[0], outputs[1], outputs[2]};
+}
+
+Tensor normed_again(const Tensor& residual, const Tensor& rstd, const Tensor& weight) {
+  const at::NoGradGuard no_grad;
+  return cpu::take(residual) ? cpu::rms_normed(residual, rstd, weight)
+                             : plain_normed(residual, rstd, weight);
 }
 
 }  // namespace clara

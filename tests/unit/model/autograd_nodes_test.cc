@@ -165,6 +165,53 @@ TEST_F(LoraLinearNode, BackwardDropsWhatForwardDropped) {
   EXPECT_TRUE(torch::equal(x.grad() != 0, kept));
 }
 
+/// Gradients of the leaves that `input` comes from and of A and B of a layer over it.
+std::vector<Tensor> gradients_over(const LinearInput& input, std::vector<Tensor> leaves,
+                                   const Tensor& w) {
+  const Tensor a = leaf({3, w.size(1)}), b = leaf({w.size(0), 3});
+  const Tensor y = lora_linear(input, {{w, {}, {a, b}}}, 0.5, {0.3, 11})[0];
+  leaves.insert(leaves.end(), {a, b});
+  return torch::autograd::grad({y.square().sum()}, leaves);
+}
+
+TEST_F(LoraLinearNode, AnInputMadeAgainGivesTheBitsOfOneKept) {
+  const Tensor w = torch::randn({5, 16});
+  const Tensor gate = leaf({9, 16}), up = leaf({9, 16});
+  const auto swiglu_again = [](const std::vector<Tensor>& s) { return swiglu(s[0], s[1]); };
+  const Tensor weight = torch::randn({16});
+  const auto normed_from = [](const std::vector<Tensor>& s) {
+    return normed_again(s[0], s[1], s[2]);
+  };
+  torch::manual_seed(3);
+  const std::vector<Tensor> swiglu_kept = gradients_over(swiglu(gate, up), {gate, up}, w);
+  torch::manual_seed(3);
+  const std::vector<Tensor> swiglu_made =
+      gradients_over({swiglu(gate, up), {gate, up}, swiglu_again}, {gate, up}, w);
+  torch::manual_seed(3);
+  const NormedResidual n = add_rms_norm(gate, up, weight, 1e-5);
+  const std::vector<Tensor> norm_kept = gradients_over(n.normed, {gate, up}, w);
+  torch::manual_seed(3);
+  const NormedResidual m = add_rms_norm(gate, up, weight, 1e-5);
+  const std::vector<Tensor> norm_made =
+      gradients_over({m.normed, {m.residual, m.rstd, weight}, normed_from}, {gate, up}, w);
+  for (std::size_t i = 0; i < swiglu_kept.size(); ++i) {
+    EXPECT_TRUE(torch::equal(swiglu_made[i], swiglu_kept[i])) << i;
+    EXPECT_TRUE(torch::equal(norm_made[i], norm_kept[i])) << i;
+  }
+}
+
+TEST_F(LoraLinearNode, AnInputMadeAgainIsNotKept) {
+  Tensor x = leaf({4, 6}) * 2;
+  const c10::weak_intrusive_ptr<c10::TensorImpl> watched(x.getIntrusivePtr());
+  const Tensor source = x.detach().clone();
+  const auto copy = [](const std::vector<Tensor>& s) { return s[0].clone(); };
+  const auto y = lora_linear({x, {source}, copy},
+                             {{torch::randn({5, 6}), {}, {leaf({2, 6}), leaf({5, 2})}}}, 1.0, {});
+  x = Tensor();
+  EXPECT_TRUE(watched.expired());
+  EXPECT_TRUE(y[0].requires_grad());
+}
+
 TEST_F(LoraLinearNode, Bfloat16StaysNearFloat32) {
   const DropoutSpec spec{0.2, 5};
   const Tensor x = torch::randn({32, 24}).to(torch::kBFloat16),
@@ -254,7 +301,7 @@ TEST_F(AddRmsNorm, EqualsPlainAutograd) {
         const Tensor wide_x = wide_leaf(x), wide_delta = wide_leaf(delta);
         const Tensor r = with_delta ? wide_x + wide_delta : wide_x * 1;
         const Tensor y = w.to(torch::kFloat64) * r * torch::rsqrt(r.square().mean(-1, true) + kEps);
-        const auto [residual, normed] = add_rms_norm(x, delta, w, kEps);
+        const auto [residual, normed, rstd] = add_rms_norm(x, delta, w, kEps);
         EXPECT_TRUE(all_close(residual, float32_of(r), kForward));
         EXPECT_TRUE(all_close(normed, float32_of(y), kForward));
         const std::vector<Tensor> directions = {
@@ -271,9 +318,18 @@ TEST_F(AddRmsNorm, EqualsPlainAutograd) {
   }
 }
 
+TEST_F(AddRmsNorm, TheNormIsMadeAgainToTheBits) {
+  for (const torch::Dtype dtype : {torch::kFloat32, torch::kBFloat16}) {
+    const Tensor x = torch::randn({6, 37}).to(dtype), w = torch::randn({37}).to(dtype);
+    const NormedResidual n = add_rms_norm(x, {}, w, 1e-5);
+    EXPECT_TRUE(torch::equal(normed_again(n.residual, n.rstd, w), n.normed));
+    EXPECT_FALSE(n.rstd.requires_grad());
+  }
+}
+
 TEST_F(AddRmsNorm, ARowOfZerosStaysFinite) {
   const Tensor x = torch::zeros({2, 16}).set_requires_grad(true);
-  const Tensor y = add_rms_norm(x, {}, torch::ones({16}), 1e-5).second;
+  const Tensor y = add_rms_norm(x, {}, torch::ones({16}), 1e-5).normed;
   y.sum().backward();
   EXPECT_TRUE(torch::equal(y.detach(), torch::zeros({2, 16})));
   EXPECT_TRUE(torch::isfinite(x.grad()).all().item<bool>());
@@ -285,7 +341,7 @@ TEST_F(AddRmsNorm, Bfloat16ComputesTheNormInFloat32) {
   const Tensor wide = x.to(torch::kFloat32);
   const Tensor expected =
       w * (wide * torch::rsqrt(wide.square().mean(-1, true) + 1e-5)).to(torch::kBFloat16);
-  EXPECT_TRUE(all_close(add_rms_norm(x, {}, w, 1e-5).second, expected, 8e-3));
+  EXPECT_TRUE(all_close(add_rms_norm(x, {}, w, 1e-5).normed, expected, 8e-3));
 }
 
 using Swiglu = AutogradNodes;
