@@ -7,6 +7,7 @@
 namespace clara {
 
 torch::Tensor to_device(const torch::Tensor& host, torch::Device device) {
+  RECORD_USER_SCOPE(kToDevice);
   if (!device.is_cuda()) return host.to(device);
   // The allocator of pinned memory keeps a block until the stream has passed the copy.
   return host.pin_memory().to(device, /*non_blocking=*/true);

@@ -10,6 +10,8 @@
 
 namespace clara {
 
+/// The name under which tests see `to_device`.
+inline constexpr const char* kToDevice = "clara::to_device";
 /// `host`, a tensor on the CPU, on `device`. On CUDA from pinned memory and in the stream's order:
 /// nobody waits.
 torch::Tensor to_device(const torch::Tensor& host, torch::Device device);

@@ -1,13 +1,18 @@
 // Where the host waits for the device in a step. Tensors on the meta device have shapes and no
-// values: whoever looks at one throws, so a pass that goes through there looks at none.
+// values: whoever looks at one throws, so a pass that goes through there looks at none. An operator
+// that takes tensors of the host beside tensors of the device copies them from pageable memory,
+// which also waits: only to_device may do that.
 #include <atomic>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/device_copy.h"
 #include "tests/support/tiny_model.h"
 #include <ATen/ExpandUtils.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/record_function.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/library.h>
 #include <torch/torch.h>
@@ -145,12 +150,60 @@ std::int64_t waits_of_a_step(Stage& stage) {
   return num_waits;
 }
 
+/// Collects the operators that take host tensors and device tensors together while it lives, but
+/// those inside to_device. Single numbers of the host do not count: they travel as arguments.
+class PageableCopies {
+ public:
+  PageableCopies() {
+    found_.clear();
+    handle_ = at::addGlobalCallback(
+        at::RecordFunctionCallback(enter, leave)
+            .needsInputs(true)
+            .scopes({at::RecordScope::FUNCTION, at::RecordScope::USER_SCOPE}));
+  }
+  ~PageableCopies() { at::removeCallback(handle_); }
+  const std::vector<std::string>& operators() const { return found_; }
+
+ private:
+  struct InToDevice : at::ObserverContext {};
+
+  static std::unique_ptr<at::ObserverContext> enter(const at::RecordFunction& function) {
+    if (std::string_view(function.name()) == kToDevice) {
+      ++depth_;
+      return std::make_unique<InToDevice>();
+    }
+    if (depth_ > 0) return nullptr;
+    bool host = false, device = false;
+    const auto look = [&](const torch::Tensor& t) {
+      if (!t.defined()) return;
+      if (t.is_meta()) device = true;
+      if (t.is_cpu() && t.dim() > 0) host = true;
+    };
+    for (const c10::IValue& value : function.inputs()) {
+      if (value.isTensor()) look(value.toTensor());
+      if (value.isTensorList())
+        for (const torch::Tensor& t : value.toTensorVector()) look(t);
+    }
+    if (host && device) found_.emplace_back(function.name());
+    return nullptr;
+  }
+  static void leave(const at::RecordFunction&, at::ObserverContext* context) {
+    if (dynamic_cast<InToDevice*>(context) != nullptr) --depth_;
+  }
+
+  // A pass on the meta device stays on the thread that runs it.
+  static inline thread_local int depth_ = 0;
+  static inline std::vector<std::string> found_;
+  at::CallbackHandle handle_;
+};
+
 class HostWaits : public ::testing::TestWithParam<const char*> {};
 
-TEST_P(HostWaits, NoPassLooksAtAValue) {
+TEST_P(HostWaits, NoPassLooksAtAValueOrCopiesFromPageableMemory) {
   Stage stage = make_stage(GetParam(), torch::kMeta, /*warm=*/true, /*dropout=*/0.0);
   AdamW optimizer(stage.objective->trained_parameters(), TrainerConfig{});
   const std::vector<TermSpec> terms = stage.objective->terms(0);
+  const PageableCopies copies;
   for (std::uint64_t b = 0; b < 2; ++b) {
     const MicroBatchContext context{0, 0, static_cast<std::int64_t>(b), 17, true};
     torch::Tensor loss;
@@ -164,6 +217,7 @@ TEST_P(HostWaits, NoPassLooksAtAValue) {
   }
   EXPECT_TRUE(optimizer.gradient_norm().is_meta());
   optimizer.clip(2.0);
+  EXPECT_THAT(copies.operators(), ::testing::IsEmpty());
 }
 
 TEST_P(HostWaits, AStepWaitsOnceHoweverManyMicroBatches) {
@@ -183,6 +237,17 @@ TEST(HostWaits, DocumentsThatAreNotInTheStoreCostOneWaitAMicroBatch) {
 TEST(HostWaits, AValueOnTheMetaDeviceCannotBeLookedAt) {
   EXPECT_ANY_THROW((void)torch::zeros({}, torch::kMeta).item<double>());
   EXPECT_ANY_THROW((void)read_on_host(torch::zeros({2}, torch::kMeta)));
+}
+
+TEST(HostWaits, ACopyFromPageableMemoryIsSeen) {
+  const torch::Tensor host = torch::zeros({2}, torch::kInt64),
+                      device = torch::zeros({3}, torch::kMeta);
+  const PageableCopies copies;
+  (void)to_device(host, torch::kMeta);
+  EXPECT_THAT(copies.operators(), ::testing::IsEmpty());
+  (void)host.to(torch::kMeta);
+  (void)device.index_select(0, host);
+  EXPECT_THAT(copies.operators(), ::testing::ElementsAre("aten::copy_", "aten::index_select"));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <thread>
@@ -81,6 +82,7 @@ class SpoiltObjective final : public Objective {
   std::vector<LossTerm> forward(const MicroBatch& batch,
                                 const MicroBatchContext& context) override {
     rows_seen.push_back(static_cast<std::int64_t>(batch.size()));
+    if (before_forward) before_forward(context.step);
     std::vector<LossTerm> terms = inner_.forward(batch, context);
     if (context.step == bad_step_)
       terms[0].sum = terms[0].sum * std::numeric_limits<double>::infinity();
@@ -92,6 +94,7 @@ class SpoiltObjective final : public Objective {
     return inner_.validate(examples, max_tokens);
   }
 
+  std::function<void(std::int64_t step)> before_forward;
   std::vector<std::int64_t> rows_seen;
   std::int64_t num_validations = 0;
   std::int64_t bad_validation = -1;
@@ -265,8 +268,9 @@ TEST(TrainLoop, LogsEveryStepWithItsRate) {
   ASSERT_EQ(rows.size(), 6U);
   for (std::size_t i = 0; i < 6; ++i) {
     EXPECT_EQ(rows[i].at("step").get<std::size_t>(), i + 1);
-    for (const char* key : {"loss", "cross_entropy", "alignment", "weighted_alignment",
-                            "learning_rate", "gradient_norm", "rows", "tokens", "answer_tokens"})
+    for (const char* key :
+         {"loss", "cross_entropy", "alignment", "weighted_alignment", "learning_rate",
+          "gradient_norm", "rows", "tokens", "answer_tokens", "data_wait_seconds"})
       EXPECT_TRUE(rows[i].contains(key)) << key;
   }
   EXPECT_NEAR(
@@ -274,6 +278,33 @@ TEST(TrainLoop, LogsEveryStepWithItsRate) {
       rows[0].at("cross_entropy").get<double>() + 0.1 * rows[0].at("alignment").get<double>(),
       1e-6);
   EXPECT_EQ(rows[0].at("learning_rate"), 1e-2) << "one warm-up update of six";
+}
+
+TEST(TrainLoop, RowsOfTheNextStepAreReadWhileThisOneComputes) {
+  const TemporaryFolder folder;
+  TinyRun run(folder / "run");
+  // Each step but the last two computes until the last row of the next step was asked for; a loop
+  // that reads between its steps would never get there.
+  const std::vector<std::pair<std::int64_t, std::int64_t>> last_of_next = {
+      {0, 7}, {0, 10}, {1, 3}, {1, 7}};
+  bool read_ahead = true;
+  run.objective.before_forward = [&](std::int64_t step) {
+    if (step >= 4) return;
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (run.data.visits().count(last_of_next[static_cast<std::size_t>(step)]) == 0) {
+      if (std::chrono::steady_clock::now() > give_up) {
+        read_ahead = false;
+        return;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  };
+  run.train();
+  EXPECT_TRUE(read_ahead);
+  for (const MetricRow& row : run.watcher.rows) {
+    EXPECT_GE(row.at("data_wait_seconds"), 0);
+    EXPECT_LE(row.at("data_wait_seconds"), row.at("seconds"));
+  }
 }
 
 TEST(TrainLoop, SkippedRowsLeaveTheStepSmaller) {
