@@ -55,7 +55,8 @@ struct Setup {
 Setup open_setup(const Options& o) {
   Setup s;
   const std::int32_t num_memory = o.doc_max_tokens / o.compression_rate;
-  s.stage = o.kind == "scp" ? Stage::kScp : (o.kind == "tune" ? Stage::kTune : Stage::kJoint);
+  const bool tunes = o.kind == "tune" || o.kind == "startup";
+  s.stage = o.kind == "scp" ? Stage::kScp : (tunes ? Stage::kTune : Stage::kJoint);
   s.text = open_text_side(o.base, num_memory);
   s.prompts = std::make_unique<PromptBuilder>(
       *s.text.tokenizer, s.text.chat_format, s.text.special_tokens, s.text.bos_id, s.text.eos_id,
@@ -126,23 +127,37 @@ double gemm_peak(const BaseConfig& c, torch::Dtype dtype) {
   return best;
 }
 
-Json time_steps(const Setup& s, const Options& o, bool warm) {
-  if (s.stage == Stage::kJoint && !warm && o.steps > 1)
-    throw std::runtime_error("--kind joint: only the first step finds a cold store; --steps 1");
-  DocumentLatents documents(*s.model, std::make_unique<MemoryLatentStore>(), o.max_tokens);
+/// What a stage trains with: everything that exists before its first step.
+struct Training {
+  std::unique_ptr<DocumentLatents> documents;
   std::unique_ptr<Objective> objective;
+  std::unique_ptr<AdamW> optimizer;
+};
+
+Training start_training(const Setup& s, const Options& o) {
+  Training t;
+  t.documents = std::make_unique<DocumentLatents>(*s.model, std::make_unique<MemoryLatentStore>(),
+                                                  o.max_tokens);
   if (s.stage == Stage::kJoint) {
     JointSettings settings;
     settings.num_selected = o.num_selected;
     settings.lora_dropout = o.dropout;
-    objective = std::make_unique<JointObjective>(*s.model, documents, settings);
+    t.objective = std::make_unique<JointObjective>(*s.model, *t.documents, settings);
   } else {
     CompressionSettings settings;
     settings.lora_dropout = o.dropout;
-    objective = std::make_unique<CompressionObjective>(*s.model, settings);
+    t.objective = std::make_unique<CompressionObjective>(*s.model, settings);
   }
-  TrainerConfig config;
-  AdamW optimizer(objective->trained_parameters(), config);
+  t.optimizer = std::make_unique<AdamW>(t.objective->trained_parameters(), TrainerConfig{});
+  return t;
+}
+
+Json time_steps(const Setup& s, const Options& o, bool warm) {
+  if (s.stage == Stage::kJoint && !warm && o.steps > 1)
+    throw std::runtime_error("--kind joint: only the first step finds a cold store; --steps 1");
+  const Training training = start_training(s, o);
+  Objective* objective = training.objective.get();
+  AdamW& optimizer = *training.optimizer;
   SingleProcessCommunicator communicator;
   const StepSettings settings{o.micro_batch, o.max_tokens, 17};
   if (warm) {
@@ -150,7 +165,7 @@ Json time_steps(const Setup& s, const Options& o, bool warm) {
     for (const Example& example : examples) {
       std::vector<const TokenIds*> all;
       for (const TokenIds& document : example.documents) all.push_back(&document);
-      (void)documents.fetch(all);
+      (void)training.documents->fetch(all);
     }
   }
   std::vector<double> step_seconds, update_seconds;
@@ -284,6 +299,7 @@ int run(int argc, char** argv) {
       result = time_generation(s, o);
     } else if (o.kind == "startup") {
       (void)tokenise(s);
+      (void)start_training(s, o);
     } else {
       result = time_steps(s, o, o.kind == "joint_warm");
     }
