@@ -11,7 +11,7 @@
 namespace clara {
 
 /// The name under which tests see `to_device`.
-inline constexpr const char* kToDevice = "clara::to_device";
+inline constexpr const char* kToDevice = "clara_to_device";
 /// `host`, a tensor on the CPU, on `device`. On CUDA from pinned memory and in the stream's order:
 /// nobody waits.
 torch::Tensor to_device(const torch::Tensor& host, torch::Device device);
@@ -19,7 +19,7 @@ torch::Tensor to_device(const torch::Tensor& host, torch::Device device);
 torch::Tensor to_device(const std::vector<std::int64_t>& indices, torch::Device device);
 
 /// The name under which profiles and tests see `read_on_host`.
-inline constexpr const char* kHostWait = "clara::host_wait";
+inline constexpr const char* kHostWait = "clara_host_wait";
 /// The values of `tensor` on the CPU. The host waits for the device.
 torch::Tensor read_on_host(const torch::Tensor& tensor);
 

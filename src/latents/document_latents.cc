@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstring>
 #include <numeric>
 #include <string>
@@ -18,6 +19,8 @@
 
 namespace clara {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 /// Bytes of a tensor, wherever it lives. Large frozen tensors are sampled: their identity is the
 /// file they came from.
@@ -143,8 +146,7 @@ torch::Tensor encode_documents(const ClaraModel& model, AdapterRole role,
       places.push_back(static_cast<std::int64_t>(order[i]));
       tokens += length;
     }
-    result.index_copy_(0, torch::tensor(places, torch::kInt64).to(model.device()),
-                       model.encode(role, model.pack(batch)));
+    result.index_copy_(0, to_device(places, model.device()), model.encode(role, model.pack(batch)));
     begin += batch.size();
   }
   return result;
@@ -179,6 +181,10 @@ DocumentLatents::DocumentLatents(const ClaraModel& model, std::unique_ptr<Latent
 torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documents) {
   RECORD_USER_SCOPE("clara::compress");
   const torch::NoGradGuard no_grad;
+  const auto since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  Clock::time_point start = Clock::now();
   // Distinct documents of this call, in order of appearance.
   std::unordered_map<Hash128, std::int64_t> distinct_of_key;
   std::vector<const TokenIds*> distinct;
@@ -209,6 +215,7 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
       missing_places.push_back(i);
     }
   }
+  store_seconds_ += since(start);
   if (!missing.empty()) {
     // What is kept must not depend on which other documents were missing: a resumed run begins with
     // an empty store and misses others than the run that it continues. On other devices than the
@@ -224,8 +231,11 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
       if (store_ != nullptr) store_->put(keys[missing_places[i]], latents[missing_places[i]]);
     }
   }
-  return to_device(torch::stack(latents).index_select(0, torch::tensor(place, torch::kInt64)),
-                   model_.device());
+  start = Clock::now();
+  torch::Tensor result = to_device(
+      torch::stack(latents).index_select(0, torch::tensor(place, torch::kInt64)), model_.device());
+  store_seconds_ += since(start);
+  return result;
 }
 
 void DocumentLatents::share(const std::vector<const TokenIds*>& documents,

@@ -74,7 +74,11 @@ class LoraLinearNode : public torch::autograd::Function<LoraLinearNode> {
       }
     }
     variable_list kept = std::exchange(group->sources, {});
-    if (kept.empty()) kept.push_back(x);
+    if (adapted.empty()) {
+      kept.clear();  // a frozen layer's backward does not look at its input
+    } else if (kept.empty()) {
+      kept.push_back(x);
+    }
     kept.push_back(u);
     ctx->save_for_backward(std::move(kept));
     ctx->saved_data["group"] = c10::IValue::make_capsule(group);
@@ -161,7 +165,7 @@ std::vector<Tensor> lora_linear(const LinearInput& input, std::vector<AdaptedLin
   auto group = c10::make_intrusive<LinearGroup>();
   group->layers = std::move(layers);
   group->sources = input.sources;
-  group->input_again = input.again;
+  group->input_again = input.sources.empty() ? nullptr : input.again;
   group->scale = scale;
   group->dropout = dropout;
   const auto maybe = [](const Tensor& t) { return t.defined() ? MaybeTensor(t) : std::nullopt; };

@@ -28,13 +28,14 @@ constexpr double kCpuHeapShare = 0.2;  ///< of the activations
 constexpr double kCandidates = 20;     ///< of a joint row where none can be read: the paper's K
 
 /// Values kept for backward for one token in one block: the residual stream twice, q, k, v, the
-/// attention's output, gate and up, and the rank-R activations of the adapted layers. (The normed
-/// inputs and the product of gate and up are made again.)
+/// attention's output, gate and up, q and k once more before a norm of heads, and the rank-R
+/// activations of the adapted layers. (The normed inputs and the product of gate and up are made
+/// again.)
 double saved_values_per_token(const BaseConfig& b, std::int64_t rank) {
   const double d = static_cast<double>(b.hidden_size), f = static_cast<double>(b.intermediate_size);
   const double q = static_cast<double>(b.num_heads * b.head_dim),
                kv = static_cast<double>(b.num_kv_heads * b.head_dim);
-  return 2 * d + 2 * q + 2 * kv + 2 * f +
+  return 2 * d + 2 * q + 2 * kv + 2 * f + (b.qk_norm ? q + kv : 0) +
          static_cast<double>(rank) * static_cast<double>(b.projections().size());
 }
 

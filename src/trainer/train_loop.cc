@@ -274,6 +274,10 @@ class Run {
     return reader_.take(state_.step + 1 == state_.total_steps);
   }
 
+  double latent_store_seconds() const {
+    return in_.latent_store_seconds ? in_.latent_store_seconds() : 0;
+  }
+
   MetricRow step() {
     const Clock::time_point start = Clock::now();
     in_.communicator.set_step(state_.step + 1);
@@ -285,6 +289,7 @@ class Run {
                                       rows.num_cut_answers, rows.num_dropped_documents};
     in_.communicator.sum(cuts);
     if (in_.prepare_rows) in_.prepare_rows(rows.rows);
+    const double store_before = latent_store_seconds();
     const StepResult result = train_step(in_.objective, optimizer_, sync_, rows.rows, state_.step,
                                          schedule_.rate(state_.step), settings);
     check_any_row(result.rows);
@@ -310,6 +315,8 @@ class Run {
         {"rows_per_second", static_cast<double>(result.rows) / seconds},
         {"tokens_per_second", static_cast<double>(result.tokens) / seconds},
         {"answer_tokens_per_second", static_cast<double>(result.answer_tokens) / seconds}};
+    if (in_.latent_store_seconds)
+      metrics["latent_wait_seconds"] = latent_store_seconds() - store_before;
     for (const auto& [name, value] : result.terms) metrics[name] = value;
     for (const TermSpec& term : in_.objective.terms(state_.step - 1)) {
       if (term.weight != 1 && term.weight != 0)

@@ -306,6 +306,7 @@ TrainLoopResult train_stage(const RunConfig& config, const JobOptions& options,
       }
       stage.documents->share(documents, communicator);
     };
+    loop.latent_store_seconds = [&] { return stage.documents->store_seconds(); };
   }
   if (resume) observer.on_message("resuming from " + resume->string());
   TrainLoopResult result;

@@ -105,7 +105,9 @@ class StagesTest(ProgramCase):
             self.assertEqual([row["step"] for row in validations], [0, 1, 2])
             for row in rows:
                 self.assertTrue(all(math.isfinite(value) for value in row.values()), row)
-            wanted = {"loss", "learning_rate", "gradient_norm", "rows", "tokens", "rows_per_second"}
+            wanted = {"loss", "learning_rate", "gradient_norm", "rows", "tokens", "rows_per_second", "data_wait_seconds"}
+            if stage in ("joint", "retriever"):
+                wanted.add("latent_wait_seconds")
             self.assertLessEqual(wanted, set(steps[0]))
             metric = {"scp": "latent_gap", "tune": "latent_gap"}.get(stage, "recall@5")
             self.assertIn(f"validation/{metric}", validations[0])

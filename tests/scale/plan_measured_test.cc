@@ -1,7 +1,9 @@
 // --plan against a step that runs: operations of every product, bytes of every tensor kept.
 #include <atomic>
 #include <fstream>
+#include <string>
 #include <string_view>
+#include <tuple>
 
 #include "tests/support/tiny_model.h"
 #include "tests/unit/common/temporary_folder.h"
@@ -81,9 +83,10 @@ TokenIds memory_slots(std::int64_t num_memory, std::int64_t vocab_rows) {
 }
 
 /// A base model's folder without tokenizer: the plan then takes every row to be as long as allowed.
-RunConfig planned_config(Stage stage, const std::filesystem::path& folder) {
+RunConfig planned_config(Stage stage, const std::string& family,
+                         const std::filesystem::path& folder) {
   const Json base = {
-      {"model_type", "llama"},  {"hidden_size", 256},       {"intermediate_size", 640},
+      {"model_type", family},   {"hidden_size", 256},       {"intermediate_size", 640},
       {"num_hidden_layers", 6}, {"num_attention_heads", 8}, {"num_key_value_heads", 4},
       {"head_dim", 32},         {"vocab_size", 1000},       {"max_position_embeddings", 512},
       {"rms_norm_eps", 1e-5},   {"rope_theta", 10000.0},    {"tie_word_embeddings", true},
@@ -140,11 +143,12 @@ Example planned_row(const RunConfig& config, const RunPlan& plan, const BaseConf
   return row;
 }
 
-class PlanMeasured : public ::testing::TestWithParam<Stage> {};
+class PlanMeasured : public ::testing::TestWithParam<std::tuple<Stage, std::string>> {};
 
 TEST_P(PlanMeasured, OperationsAndBytesAreThoseOfAStep) {
   const TemporaryFolder folder;
-  const RunConfig config = planned_config(GetParam(), folder.path());
+  const auto& [stage, family] = GetParam();
+  const RunConfig config = planned_config(stage, family, folder.path());
   const RunPlan plan = make_run_plan(config, 1);
   ASSERT_EQ(plan.rows_sampled, 0);
 
@@ -156,6 +160,8 @@ TEST_P(PlanMeasured, OperationsAndBytesAreThoseOfAStep) {
   for (const DecoderLayerWeights& layer : weights.layers) {
     base_bytes +=
         static_cast<double>(layer.input_norm.nbytes() + layer.post_attention_norm.nbytes());
+    for (const torch::Tensor& norm : {layer.q_norm, layer.k_norm})
+      base_bytes += norm.defined() ? static_cast<double>(norm.nbytes()) : 0.0;
     for (const torch::Tensor& t : layer.projections) base_bytes += static_cast<double>(t.nbytes());
   }
   EXPECT_NEAR(value_of(plan.memory_bytes, "base weights"), base_bytes, kAllowed * base_bytes);
@@ -209,8 +215,12 @@ TEST_P(PlanMeasured, OperationsAndBytesAreThoseOfAStep) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Stages, PlanMeasured,
-                         ::testing::Values(Stage::kScp, Stage::kTune, Stage::kJoint),
-                         [](const auto& stage) { return to_string(stage.param); });
+                         ::testing::Combine(::testing::Values(Stage::kScp, Stage::kTune,
+                                                              Stage::kJoint),
+                                            ::testing::Values("llama", "qwen3")),
+                         [](const auto& run) {
+                           return to_string(std::get<0>(run.param)) + "_" + std::get<1>(run.param);
+                         });
 
 }  // namespace
 }  // namespace clara::testing

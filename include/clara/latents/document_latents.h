@@ -50,6 +50,8 @@ class DocumentLatents {
   /// Documents encoded, and documents found, so far.
   std::int64_t num_encoded() const { return num_encoded_; }
   std::int64_t num_found() const { return num_found_; }
+  /// Seconds that `fetch` took for what was stored (looking up, putting together), encoding aside.
+  double store_seconds() const { return store_seconds_; }
   /// Documents in the store; 0 without one.
   std::int64_t num_stored() const { return store_ != nullptr ? store_->size() : 0; }
 
@@ -60,6 +62,7 @@ class DocumentLatents {
   std::unordered_map<Hash128, torch::Tensor> from_others_;  // [M, D] on the CPU
   std::int64_t num_encoded_ = 0;
   std::int64_t num_found_ = 0;
+  double store_seconds_ = 0;
 };
 
 }  // namespace clara

@@ -57,6 +57,8 @@ struct TrainLoopInputs {
   std::int64_t bucket_bytes = std::int64_t{16} << 20;  ///< gradients are summed in such pieces
   /// Called by every rank with its rows of a step, before the step: may use collectives.
   std::function<void(const std::vector<Example>&)> prepare_rows = {};
+  /// Seconds waited so far for stored latents; each step's share is in its metrics.
+  std::function<double()> latent_store_seconds = {};
 };
 
 struct TrainLoopResult {

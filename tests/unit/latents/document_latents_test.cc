@@ -154,6 +154,7 @@ TEST(DocumentLatents, AStoreGivesWhatNoStoreGives) {
     EXPECT_TRUE(torch::equal(latents->fetch(documents), expected)) << "found";
     EXPECT_EQ(latents->num_encoded(), 18) << "nothing is encoded twice";
     EXPECT_EQ(latents->num_found(), 18);
+    EXPECT_GT(latents->store_seconds(), 0);
     const Tensor some = latents->fetch({documents[5], documents[0], documents[5]});
     EXPECT_TRUE(torch::equal(some, expected.index_select(0, torch::tensor({5, 0, 5}))));
     EXPECT_FALSE(some.requires_grad());

@@ -3,6 +3,7 @@
 // that takes tensors of the host beside tensors of the device copies them from pageable memory,
 // which also waits: only to_device may do that.
 #include <atomic>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -151,7 +152,8 @@ std::int64_t waits_of_a_step(Stage& stage) {
 }
 
 /// Collects the operators that take host tensors and device tensors together while it lives, but
-/// those inside to_device. Single numbers of the host do not count: they travel as arguments.
+/// those inside to_device. Single numbers of the host count in copies alone: elsewhere they travel
+/// as arguments.
 class PageableCopies {
  public:
   PageableCopies() {
@@ -174,16 +176,17 @@ class PageableCopies {
     }
     if (depth_ > 0) return nullptr;
     bool host = false, device = false;
-    const auto look = [&](const torch::Tensor& t) {
-      if (!t.defined()) return;
-      if (t.is_meta()) device = true;
-      if (t.is_cpu() && t.dim() > 0) host = true;
+    const bool copies = std::string_view(function.name()) == "aten::copy_";
+    const std::function<void(const c10::IValue&)> look = [&](const c10::IValue& value) {
+      if (value.isList()) {
+        for (const c10::IValue& element : value.toListRef()) look(element);
+      } else if (value.isTensor() && value.toTensor().defined()) {
+        const torch::Tensor& t = value.toTensor();
+        if (t.is_meta()) device = true;
+        if (t.is_cpu() && (copies || t.dim() > 0)) host = true;
+      }
     };
-    for (const c10::IValue& value : function.inputs()) {
-      if (value.isTensor()) look(value.toTensor());
-      if (value.isTensorList())
-        for (const torch::Tensor& t : value.toTensorVector()) look(t);
-    }
+    for (const c10::IValue& value : function.inputs()) look(value);
     if (host && device) found_.emplace_back(function.name());
     return nullptr;
   }
@@ -246,8 +249,12 @@ TEST(HostWaits, ACopyFromPageableMemoryIsSeen) {
   (void)to_device(host, torch::kMeta);
   EXPECT_THAT(copies.operators(), ::testing::IsEmpty());
   (void)host.to(torch::kMeta);
+  (void)host.sum().to(torch::kMeta);
   (void)device.index_select(0, host);
-  EXPECT_THAT(copies.operators(), ::testing::ElementsAre("aten::copy_", "aten::index_select"));
+  (void)device.index({host});
+  (void)(device * 2);
+  EXPECT_THAT(copies.operators(), ::testing::ElementsAre("aten::copy_", "aten::copy_",
+                                                         "aten::index_select", "aten::index"));
 }
 
 }  // namespace
