@@ -37,7 +37,7 @@ if $with_install; then
   scripts/install_deps.sh --dev
 fi
 cmake --preset release -DCLARA_BUILD_BENCH=ON
-cmake --build --preset release --parallel "$(build_jobs)" --target clara_step_bench clara_piece_bench clara_row_bench clara-train
+cmake --build --preset release --parallel "$(build_jobs)" --target clara_step_bench clara_piece_bench clara_row_bench clara_vector_search_bench clara-data clara-train
 .venv/bin/python scripts/fetch_smollm2.py --out models/smollm2-135m
 if $pieces; then
   exec build/release/bin/clara_piece_bench "${arguments[@]}"

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -10,13 +11,18 @@
 
 #include "tools/data_progress.h"
 #include "tools/exit_codes.h"
+#include "tools/model_place.h"
 #include "tools/use_threads.h"
 
 #include "clara/common/error.h"
+#include "clara/data/document_format.h"
 #include "clara/data/records.h"
+#include "clara/eval/latent_encoder.h"
 #include "clara/eval/retrieve_candidates.h"
+#include "clara/retrieval/index_folder.h"
 #include "clara/retrieval/open_passage_search.h"
 #include "clara/retrieval/reranked_search.h"
+#include "clara/retrieval/vector_encoder.h"
 
 namespace clara::tools {
 namespace {
@@ -27,10 +33,12 @@ struct CandidateArguments {
   bool oracle = false;
   bool in_benchmark = false;
   std::int64_t hard_negatives = 0;
-  std::string document_format = "title_newline";
+  std::string document_format;  // empty: as usual_document_format says
   PassageSearchSettings search;
   std::string encoder;
-  std::string rerank;  // folder of a cross-encoder; empty: none
+  std::string checkpoint;  // of a latent index; empty: where it was
+  ModelPlace place;        // of the same
+  std::string rerank;      // folder of a cross-encoder; empty: none
   RerankSettings reranking;
   std::int32_t num_threads = 0;
   std::uint64_t seed = CandidateSettings{}.seed;
@@ -39,12 +47,57 @@ struct CandidateArguments {
   bool force = false;
 };
 
+std::unique_ptr<const VectorEncoder> open_encoder(const std::filesystem::path& folder,
+                                                  const CandidateArguments& arguments) {
+  LatentEncoderSettings settings;
+  settings.checkpoint = arguments.checkpoint;
+  settings.base = arguments.place.base;
+  settings.device = arguments.place.device();
+  settings.dtype = arguments.place.dtype();
+  auto encoder = open_latent_encoder(folder, settings);
+  if (!encoder->has_query_reasoner()) {
+    std::cerr << "warning: the checkpoint has no trained query reasoner; its compressor reads the "
+                 "questions\n";
+  }
+  return encoder;
+}
+
+void refuse_model_options(const CandidateArguments& arguments) {
+  const ModelPlace usual;
+  const std::pair<const char*, bool> given[] = {
+      {"checkpoint", !arguments.checkpoint.empty()},
+      {"base", !arguments.place.base.empty()},
+      {"device", arguments.place.device_name != usual.device_name},
+      {"dtype", arguments.place.dtype_name != usual.dtype_name}};
+  for (const auto& [name, is_given] : given) {
+    if (!is_given) continue;
+    throw ConfigError(std::string("--") + name +
+                      ": expected an index of the kind latent with it, " + "found " +
+                      arguments.index + " of the kind " + index_kind(arguments.index));
+  }
+}
+
+// Latents are of documents in one format: candidates in another would not be what was found.
+std::string usual_document_format(const std::filesystem::path& index) {
+  if (index_kind(index) != kLatentKind) return to_string(DocumentFormat::kTitleNewline);
+  const IndexManifest manifest = open_index_folder(index, kLatentKind, /*verifies_content=*/false);
+  const auto found = manifest.names.find("document_format");
+  return found == manifest.names.end() ? to_string(DocumentFormat::kTitleNewline) : found->second;
+}
+
 std::unique_ptr<const PassageSearch> open_index(const CandidateArguments& arguments) {
   PassageSearchSettings settings = arguments.search;
   settings.bm25.num_threads = arguments.num_threads;
   settings.bm25.verifies_content = !arguments.no_verify;
   settings.dense.encoder = arguments.encoder;
   settings.dense.verifies_content = !arguments.no_verify;
+  if (index_kind(arguments.index) == kLatentKind) {
+    settings.open_latent_encoder = [&](const std::filesystem::path& folder) {
+      return open_encoder(folder, arguments);
+    };
+  } else {
+    refuse_model_options(arguments);
+  }
   std::unique_ptr<const PassageSearch> index = open_passage_search(arguments.index, settings);
   if (arguments.rerank.empty()) return index;
   const std::int64_t wanted = std::max(arguments.top, arguments.hard_negatives);
@@ -59,7 +112,9 @@ std::unique_ptr<const PassageSearch> open_index(const CandidateArguments& argume
                                           reranking);
 }
 
-int find_candidates(const CandidateArguments& arguments) {
+int find_candidates(CandidateArguments arguments) {
+  if (arguments.document_format.empty())
+    arguments.document_format = usual_document_format(arguments.index);
   CandidateSettings settings;
   if (arguments.oracle) settings.mode = CandidateMode::kOracle;
   if (arguments.in_benchmark) settings.mode = CandidateMode::kInBenchmark;
@@ -114,15 +169,19 @@ std::function<int()> add_candidates_command(CLI::App& app) {
   own->excludes(negatives);
   command
       ->add_option("--document-format", arguments->document_format,
-                   "how title and text become a document, as data.document_format")
-      ->check(CLI::IsMember({"title_newline", "ml_clara"}))
-      ->capture_default_str();
+                   "how title and text become a document, as data.document_format (default: "
+                   "title_newline, of a latent index as it was built)")
+      ->check(CLI::IsMember({"title_newline", "ml_clara"}));
   Bm25SearchSettings& bm25 = arguments->search.bm25;
   DenseSearchSettings& dense = arguments->search.dense;
   command->add_option("--k1", bm25.k1, "of BM25 (default: the index's)");
   command->add_option("--b", bm25.b, "of BM25 (default: the index's)");
   command->add_option("--encoder", arguments->encoder,
                       "folder of a dense index's encoder (default: where it was)");
+  command->add_option("--checkpoint", arguments->checkpoint,
+                      "run, checkpoint or final/ whose query reasoner searches a latent index "
+                      "(default: where the one was that it was built with)");
+  add_model_place_options(*command, arguments->place);
   command->add_option("--query-prefix", dense.query_prefix,
                       "goes before every question of a dense search (default: as the encoder's "
                       "folder says)");
@@ -130,7 +189,8 @@ std::function<int()> add_candidates_command(CLI::App& app) {
       ->check(CLI::PositiveNumber);
   command
       ->add_option("--rescore", dense.rescore,
-                   "times k codes that ivf-pq compares exactly (default: the index's)")
+                   "times k passages that are found by codes or components and compared exactly "
+                   "(default: the index's)")
       ->check(CLI::PositiveNumber);
   command
       ->add_option("--ef-search", dense.ef_search,

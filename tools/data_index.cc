@@ -3,6 +3,7 @@
 
 #include "tools/data_index_bm25.h"
 #include "tools/data_index_dense.h"
+#include "tools/data_index_latent.h"
 
 namespace clara::tools {
 
@@ -11,7 +12,11 @@ std::function<int()> add_index_command(CLI::App& app) {
   command->require_subcommand(1);
   const std::function<int()> bm25 = add_index_bm25_command(*command);
   const std::function<int()> dense = add_index_dense_command(*command);
-  return [command, bm25, dense] { return command->got_subcommand("bm25") ? bm25() : dense(); };
+  const std::function<int()> latent = add_index_latent_command(*command);
+  return [command, bm25, dense, latent] {
+    if (command->got_subcommand("bm25")) return bm25();
+    return command->got_subcommand("dense") ? dense() : latent();
+  };
 }
 
 }  // namespace clara::tools

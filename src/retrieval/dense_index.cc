@@ -2,6 +2,7 @@
 #include "clara/retrieval/dense_index.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -18,7 +19,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::int64_t kMostShardPassages = 16384;
+constexpr std::int64_t kMostShardNumbers = std::int64_t{1} << 26;
 constexpr std::int64_t kIdBytes = std::int64_t{1} << 28;  // memory while ids are compared
+
+std::int64_t default_shard_passages(std::int64_t dimension) {
+  const auto fitting = static_cast<std::uint64_t>(
+      std::clamp<std::int64_t>(kMostShardNumbers / dimension, 1, kMostShardPassages));
+  return static_cast<std::int64_t>(std::bit_floor(fitting));
+}
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -55,7 +64,7 @@ bool is_whole_index(const fs::path& folder) {
 
 class Builder {
  public:
-  Builder(const fs::path& output, const TextEncoder& encoder, const DenseIndexSettings& settings,
+  Builder(const fs::path& output, const VectorEncoder& encoder, const DenseIndexSettings& settings,
           const DenseIndexHooks& hooks)
       : output_(output),
         encoder_(encoder),
@@ -108,7 +117,9 @@ class Builder {
     if (!read_passages(corpus, take, hooks_.on_read)) return false;
     store.finish();
     source_ = {hasher.digest(), encoder_.fingerprint(), encoder_.dimension(),
-               settings_.shard_passages, settings_.dtype};
+               settings_.shard_passages > 0 ? settings_.shard_passages
+                                            : default_shard_passages(encoder_.dimension()),
+               settings_.dtype};
     return true;
   }
 
@@ -127,7 +138,7 @@ class Builder {
     for (; report_.num_done < report_.num_passages; ++shard) {
       if (should_stop()) return false;
       const std::int64_t count =
-          std::min(settings_.shard_passages, report_.num_passages - report_.num_done);
+          std::min(source_.shard_rows, report_.num_passages - report_.num_done);
       if (!has_vector_shard(folder_, shard, source_)) {
         encode_shard(passages, shard, count);
         report_.num_encoded += count;
@@ -180,14 +191,13 @@ class Builder {
     manifest.num_passages = report_.num_passages;
     manifest.dimension = encoder_.dimension();
     manifest.document_format = settings_.document_format;
-    manifest.encoder = fs::absolute(encoder_.folder());
-    manifest.encoding = encoder_.settings();
+    manifest.encoder = encoder_.describe();
     for (const CorpusFile& file : corpus.files()) manifest.corpus.push_back(file.path);
     writer_.commit(to_index_manifest(manifest));
   }
 
   const fs::path& output_;
-  const TextEncoder& encoder_;
+  const VectorEncoder& encoder_;
   const DenseIndexSettings& settings_;
   const DenseIndexHooks& hooks_;
   IndexFolderWriter writer_;
@@ -199,10 +209,10 @@ class Builder {
 }  // namespace
 
 DenseIndexReport build_dense_index(CorpusReader& corpus, const fs::path& output,
-                                   const TextEncoder& encoder, const DenseIndexSettings& settings,
+                                   const VectorEncoder& encoder, const DenseIndexSettings& settings,
                                    const DenseIndexHooks& hooks) {
-  if (settings.shard_passages < 1) {
-    throw ConfigError("shard_passages: expected at least 1, found " +
+  if (settings.shard_passages < 0) {
+    throw ConfigError("shard_passages: expected at least 0, found " +
                       std::to_string(settings.shard_passages));
   }
   return Builder(output, encoder, settings, hooks).run(corpus);

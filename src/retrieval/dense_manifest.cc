@@ -26,6 +26,7 @@ void visit_numbers(Settings& settings, const Visit& visit) {
   visit("ef_construction", settings.ef_construction);
   visit("ef_search", settings.ef_search);
   visit("training_vectors", settings.training_vectors);
+  visit("reduced_dimension", settings.reduced_dimension);
 }
 
 [[noreturn]] void fail(const fs::path& folder, const std::string& message) {
@@ -64,15 +65,13 @@ auto parsed(const fs::path& folder, const std::string& name, const Parse& parse)
 
 IndexManifest to_index_manifest(const DenseManifest& manifest) {
   IndexManifest out;
-  out.kind = kDenseKind;
-  out.names = {{"index", to_string(manifest.index.kind)},
-               {"seed", std::to_string(manifest.index.seed)},
-               {"document_format", to_string(manifest.document_format)},
-               {"encoder", manifest.encoder.string()},
-               {"pooling", to_string(manifest.encoding.pooling.value())},
-               {"passage_prefix", manifest.encoding.passage_prefix.value()}};
-  out.settings = {{"opq", manifest.index.opq ? 1 : 0},
-                  {"max_tokens", static_cast<double>(manifest.encoding.max_tokens)}};
+  out.kind = manifest.encoder.kind;
+  out.names = manifest.encoder.names;
+  out.names["index"] = to_string(manifest.index.kind);
+  out.names["seed"] = std::to_string(manifest.index.seed);
+  out.names["document_format"] = to_string(manifest.document_format);
+  out.settings = manifest.encoder.settings;
+  out.settings["opq"] = manifest.index.opq ? 1 : 0;
   visit_numbers(manifest.index, [&](const char* name, std::int64_t value) {
     out.settings[name] = static_cast<double>(value);
   });
@@ -82,7 +81,8 @@ IndexManifest to_index_manifest(const DenseManifest& manifest) {
 }
 
 DenseManifest open_dense_folder(const fs::path& folder, bool verifies_content) {
-  const IndexManifest manifest = open_index_folder(folder, kDenseKind, verifies_content);
+  const std::string kind = index_kind(folder) == kLatentKind ? kLatentKind : kDenseKind;
+  const IndexManifest manifest = open_index_folder(folder, kind, verifies_content);
   const auto name = [&](const char* key) { return member(folder, manifest.names, key); };
   DenseManifest out;
   out.index.kind = parsed(folder, "index", [&] { return parse_vector_index_kind(name("index")); });
@@ -91,18 +91,36 @@ DenseManifest open_dense_folder(const fs::path& folder, bool verifies_content) {
   if (fault != std::errc() || end != seed.data() + seed.size())
     fail(folder, "seed: expected a whole number, found another text");
   visit_numbers(out.index, [&](const char* key, std::int64_t& value) {
+    // Indexes of earlier releases reduce nothing and do not say so.
+    if (key == std::string("reduced_dimension") && !manifest.settings.contains(key)) return;
     value = whole_number(folder, manifest.settings, key);
   });
   out.index.opq = whole_number(folder, manifest.settings, "opq") != 0;
   out.document_format = parsed(folder, "document_format",
                                [&] { return parse_document_format(name("document_format")); });
-  out.encoder = name("encoder");
-  out.encoding.pooling = parsed(folder, "pooling", [&] { return parse_pooling(name("pooling")); });
-  out.encoding.passage_prefix = name("passage_prefix");
-  out.encoding.max_tokens = whole_number(folder, manifest.settings, "max_tokens");
+  out.encoder.kind = kind;
+  out.encoder.names = manifest.names;
+  for (const char* own : {"index", "seed", "document_format"}) out.encoder.names.erase(own);
+  out.encoder.settings = manifest.settings;
+  out.encoder.settings.erase("opq");
+  visit_numbers(out.index, [&](const char* own, std::int64_t) { out.encoder.settings.erase(own); });
   out.num_passages = member(folder, manifest.counts, "passages");
   out.dimension = member(folder, manifest.counts, "dimension");
   out.corpus = manifest.corpus;
+  return out;
+}
+
+EncoderSettings text_encoder_settings(const fs::path& folder, const DenseManifest& manifest) {
+  if (manifest.encoder.kind != kDenseKind) {
+    throw DataError(folder.string() + ": expected an index of the kind " + kDenseKind +
+                    ", found one of the kind " + manifest.encoder.kind);
+  }
+  const auto name = [&](const char* key) { return member(folder, manifest.encoder.names, key); };
+  EncoderSettings out;
+  name("encoder");
+  out.pooling = parsed(folder, "pooling", [&] { return parse_pooling(name("pooling")); });
+  out.passage_prefix = name("passage_prefix");
+  out.max_tokens = whole_number(folder, manifest.encoder.settings, "max_tokens");
   return out;
 }
 

@@ -7,22 +7,26 @@
 #include "retrieval/dense_manifest.h"
 
 #include "clara/common/error.h"
+#include "clara/retrieval/text_encoder.h"
 
 namespace clara {
 namespace {
 
 namespace fs = std::filesystem;
 
-TextEncoder open_encoder(const fs::path& folder, const DenseManifest& manifest,
-                         const DenseSearchSettings& settings) {
-  const fs::path& path = settings.encoder.empty() ? manifest.encoder : settings.encoder;
+std::unique_ptr<const VectorEncoder> open_encoder(const fs::path& folder,
+                                                  const DenseSearchSettings& settings) {
+  // Compared with the files' checksums when it is opened for the search.
+  const DenseManifest manifest = open_dense_folder(folder, /*verifies_content=*/false);
+  EncoderSettings encoding = text_encoder_settings(folder, manifest);
+  const fs::path path =
+      settings.encoder.empty() ? fs::path(manifest.encoder.names.at("encoder")) : settings.encoder;
   if (!fs::exists(path)) {
     throw DataError(path.string() + ": expected the encoder that " + folder.string() +
                     " was built with, found nothing; --encoder names where it is");
   }
-  EncoderSettings encoding = manifest.encoding;
   encoding.query_prefix = settings.query_prefix;
-  return TextEncoder(path, encoding);
+  return std::make_unique<const TextEncoder>(path, encoding);
 }
 
 VectorIndex open_vectors(const fs::path& folder, const DenseManifest& manifest,
@@ -33,19 +37,33 @@ VectorIndex open_vectors(const fs::path& folder, const DenseManifest& manifest,
   return index;
 }
 
+[[noreturn]] void throw_other_encoder(const fs::path& folder, const DenseManifest& manifest,
+                                      const EncoderDescription& found) {
+  const auto built = manifest.encoder.names.find(found.role);
+  throw DataError(found.names.at(found.role) + ": expected the " + found.role + " that " +
+                  folder.string() + " was built with" +
+                  (built == manifest.encoder.names.end() ? "" : " (" + built->second + ")") +
+                  ", found another one, or one that was changed since; --" + found.role +
+                  " names another folder, clara-data index " + found.kind +
+                  " builds an index for this one");
+}
+
 }  // namespace
 
 struct DensePassageSearch::Parts {
   PassageStore store;
-  TextEncoder encoder;
+  std::unique_ptr<const VectorEncoder> encoder;
   VectorIndex index;
 };
 
+DensePassageSearch::DensePassageSearch(const fs::path& folder, const DenseSearchSettings& settings)
+    : DensePassageSearch(folder, open_encoder(folder, settings), settings) {}
+
 DensePassageSearch::DensePassageSearch(const fs::path& folder,
+                                       std::unique_ptr<const VectorEncoder> encoder,
                                        const DenseSearchSettings& settings) {
   const DenseManifest manifest = open_dense_folder(folder, settings.verifies_content);
-  Parts parts{PassageStore(folder), open_encoder(folder, manifest, settings),
-              open_vectors(folder, manifest, settings)};
+  Parts parts{PassageStore(folder), std::move(encoder), open_vectors(folder, manifest, settings)};
   const VectorShards& vectors = parts.index.vectors();
   const auto check = [&](const char* what, std::int64_t found, std::int64_t expected) {
     if (found == expected) return;
@@ -56,12 +74,8 @@ DensePassageSearch::DensePassageSearch(const fs::path& folder,
   check("passages", parts.store.num_passages(), manifest.num_passages);
   check("vectors", vectors.num_vectors(), manifest.num_passages);
   check("dimension", vectors.dimension(), manifest.dimension);
-  if (parts.encoder.fingerprint() != vectors.source().encoder) {
-    throw DataError(parts.encoder.folder().string() + ": expected the encoder that " +
-                    folder.string() +
-                    " was built with, found another one, or one that was changed since; "
-                    "--encoder names another folder");
-  }
+  if (parts.encoder->fingerprint() != vectors.source().encoder)
+    throw_other_encoder(folder, manifest, parts.encoder->describe());
   parts_ = std::make_unique<const Parts>(std::move(parts));
 }
 
@@ -69,14 +83,14 @@ DensePassageSearch::~DensePassageSearch() = default;
 
 std::int64_t DensePassageSearch::num_passages() const { return parts_->store.num_passages(); }
 const PassageStore& DensePassageSearch::passages() const { return parts_->store; }
-const TextEncoder& DensePassageSearch::encoder() const { return parts_->encoder; }
+const VectorEncoder& DensePassageSearch::encoder() const { return *parts_->encoder; }
 const VectorIndex& DensePassageSearch::index() const { return parts_->index; }
 
 std::vector<std::vector<SearchHit>> DensePassageSearch::search(
     const std::vector<std::string>& queries, std::int64_t k) const {
   std::vector<std::vector<SearchHit>> found(queries.size());
   if (queries.empty() || k < 1) return found;
-  const auto hits = parts_->index.search(parts_->encoder.encode_queries(queries), k);
+  const auto hits = parts_->index.search(parts_->encoder->encode_queries(queries), k);
   for (std::size_t q = 0; q < hits.size(); ++q) {
     for (const VectorHit& hit : hits[q]) found[q].push_back({hit.row, hit.score});
   }

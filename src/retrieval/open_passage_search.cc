@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "retrieval/bm25_files.h"
-#include "retrieval/dense_manifest.h"
 
 #include "clara/common/error.h"
 #include "clara/retrieval/index_folder.h"
+#include "clara/retrieval/vector_encoder.h"
 
 namespace clara {
 namespace {
@@ -45,9 +45,18 @@ std::unique_ptr<const PassageSearch> open_passage_search(const std::filesystem::
            {{"k1", settings.bm25.k1.has_value()}, {"b", settings.bm25.b.has_value()}});
     return std::make_unique<DensePassageSearch>(folder, settings.dense);
   }
+  if (kind == kLatentKind && settings.open_latent_encoder) {
+    refuse(folder, kind,
+           {{"k1", settings.bm25.k1.has_value()},
+            {"b", settings.bm25.b.has_value()},
+            {"encoder", !settings.dense.encoder.empty()},
+            {"query_prefix", settings.dense.query_prefix.has_value()}});
+    return std::make_unique<DensePassageSearch>(folder, settings.open_latent_encoder(folder),
+                                                settings.dense);
+  }
   throw DataError(folder.string() +
-                  ": expected an index of the kind bm25 or dense, found one of "
-                  "the kind " +
+                  ": expected an index of the kind bm25 or dense, or latent with a "
+                  "checkpoint, found one of the kind " +
                   kind);
 }
 

@@ -173,6 +173,15 @@ TextEncoder::~TextEncoder() = default;
 
 std::int64_t TextEncoder::dimension() const { return parts_->encoder.folder.model.hidden_size; }
 const Hash128& TextEncoder::fingerprint() const { return parts_->fingerprint; }
+EncoderDescription TextEncoder::describe() const {
+  const EncoderSettings& settings = parts_->settings;
+  return {kDenseKind,
+          "encoder",
+          {{"encoder", fs::absolute(parts_->folder).string()},
+           {"pooling", to_string(settings.pooling.value())},
+           {"passage_prefix", settings.passage_prefix.value()}},
+          {{"max_tokens", static_cast<double>(settings.max_tokens)}}};
+}
 const EncoderSettings& TextEncoder::settings() const { return parts_->settings; }
 const fs::path& TextEncoder::folder() const { return parts_->folder; }
 

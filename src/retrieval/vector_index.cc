@@ -2,12 +2,15 @@
 #include "clara/retrieval/vector_index.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <set>
 #include <utility>
 
+#include "retrieval/vector_reduction.h"
 #include <ATen/Parallel.h>
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexHNSW.h>
@@ -31,7 +34,15 @@ using torch::Tensor;
 
 constexpr const char* kIndexName = "index.faiss";
 constexpr const char* kUnfinishedName = ".index.faiss";  // while it is written
-constexpr std::int64_t kBlockRows = 16384;               // rows that are read or compared at a time
+// Rows that are read or compared at a time, unless they are long: then so many numbers.
+constexpr std::int64_t kBlockRows = 16384;
+constexpr std::int64_t kBlockNumbers = std::int64_t{1} << 25;
+constexpr std::int64_t kLongVector = 4096;     // dimension above which vectors are reduced
+constexpr std::int64_t kMostComponents = 512;  // where no number is given
+constexpr std::int64_t kTrainPerComponent = 8;
+// Queries below which exact search multiplies where the vectors lie: for these few, making the
+// block float32 would cost more than the products.
+constexpr std::int64_t kFewQueries = 4;
 constexpr std::int64_t kFewestPerCell = 39;  // training vectors, below which FAISS warns
 constexpr std::int64_t kTrainPerCell = 64;
 constexpr std::int64_t kFewestTraining = 50000;
@@ -68,19 +79,47 @@ class OpenMpThreads {
   int before_;
 };
 
-// A seeded sample, in the order of the rows.
-Tensor training_sample(const VectorShards& shards, const VectorIndexSettings& settings) {
-  const std::int64_t count = settings.training_vectors, total = shards.num_vectors();
-  if (count == total) return shards.rows(0, total);
-  // Selection sampling (Knuth, algorithm S): one pass, rows in order.
-  std::mt19937_64 generator(settings.seed);
-  Tensor sample = torch::empty({count, shards.dimension()});
-  std::int64_t chosen = 0;
-  for (std::int64_t row = 0; row < total && chosen < count; ++row) {
+std::int64_t block_rows(std::int64_t dimension) {
+  return std::clamp<std::int64_t>(kBlockNumbers / dimension, 1, kBlockRows);
+}
+
+bool is_reduced(const VectorIndexSettings& settings, std::int64_t dimension) {
+  return settings.reduced_dimension > 0 && settings.reduced_dimension < dimension;
+}
+
+bool rescores(const VectorIndexSettings& settings, std::int64_t dimension) {
+  return settings.kind == VectorIndexKind::kIvfPq || is_reduced(settings, dimension);
+}
+
+// `count` of `total` rows, in order. Selection sampling (Knuth, algorithm S).
+std::vector<std::int64_t> sampled_rows(std::int64_t count, std::int64_t total, std::uint64_t seed) {
+  std::mt19937_64 generator(seed);
+  std::vector<std::int64_t> rows;
+  for (std::int64_t row = 0; row < total && std::ssize(rows) < count; ++row) {
     const auto left = static_cast<std::uint64_t>(total - row);
-    if (generator() % left < static_cast<std::uint64_t>(count - chosen)) {
-      sample[chosen++].copy_(shards.rows(row, 1)[0]);
+    if (generator() % left < static_cast<std::uint64_t>(count - std::ssize(rows))) {
+      rows.push_back(row);
     }
+  }
+  return rows;
+}
+
+// [count, D], or [count, reduced_dimension] where there is a reduction: a seeded sample, in the
+// order of the rows.
+Tensor training_sample(const VectorShards& shards, std::int64_t count, std::uint64_t seed,
+                       const VectorReduction* reduction) {
+  const std::int64_t total = shards.num_vectors(), dimension = shards.dimension();
+  const std::vector<std::int64_t> chosen = sampled_rows(count, total, seed);
+  Tensor sample = torch::empty({count, reduction != nullptr ? reduction->dimension() : dimension});
+  Tensor block = torch::empty({std::min(count, block_rows(dimension)), dimension});
+  for (std::int64_t done = 0; done < count;) {
+    const std::int64_t n = std::min(count - done, block.size(0));
+    for (std::int64_t i = 0; i < n; ++i) {
+      block[i].copy_(shards.rows(chosen[static_cast<std::size_t>(done + i)], 1)[0]);
+    }
+    const Tensor rows = block.narrow(0, 0, n);
+    sample.narrow(0, done, n).copy_(reduction != nullptr ? reduction->passages(rows) : rows);
+    done += n;
   }
   return sample;
 }
@@ -188,6 +227,21 @@ void for_each_query(std::int64_t count, const F& task) {
   });
 }
 
+// [Q, n]: inner products of queries with the rows from `first` on.
+Tensor block_scores(const VectorShards& shards, const Tensor& queries, std::int64_t first,
+                    std::int64_t n) {
+  if (queries.size(0) >= kFewQueries) return torch::mm(queries, shards.rows(first, n).t());
+  Tensor scores = torch::empty({queries.size(0), n});
+  for (std::int64_t q = 0; q < queries.size(0); ++q) {
+    const float* query = queries.const_data_ptr<float>() + q * shards.dimension();
+    float* out = scores.mutable_data_ptr<float>() + q * n;
+    at::parallel_for(0, n, 64, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) out[i] = shards.inner_product(query, first + i);
+    });
+  }
+  return scores;
+}
+
 }  // namespace
 
 std::string to_string(VectorIndexKind kind) {
@@ -215,8 +269,30 @@ VectorIndexSettings resolve(const VectorIndexSettings& settings, std::int64_t nu
   belongs_to("nprobe", out.nprobe, has_cells(out.kind));
   belongs_to("training_vectors", out.training_vectors, has_cells(out.kind));
   belongs_to("pq_bytes", out.pq_bytes, out.kind == VectorIndexKind::kIvfPq);
-  belongs_to("rescore", out.rescore, out.kind == VectorIndexKind::kIvfPq);
   belongs_to("opq", out.opq ? 1 : 0, out.kind == VectorIndexKind::kIvfPq);
+  belongs_to("reduced_dimension", out.reduced_dimension, out.kind != VectorIndexKind::kFlat);
+  const std::int64_t full_dimension = dimension;
+  if (out.kind != VectorIndexKind::kFlat) {
+    if (out.reduced_dimension == 0) {
+      const std::int64_t most = std::min(kMostComponents, num_vectors / 2);
+      out.reduced_dimension =
+          dimension <= kLongVector || most < 1
+              ? dimension
+              : static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(most)));
+    }
+    check_range("reduced_dimension", out.reduced_dimension, 1, dimension);
+    require(out.reduced_dimension == dimension || out.reduced_dimension < num_vectors,
+            "reduced_dimension: expected less than the " + std::to_string(num_vectors) +
+                " vectors, or " + std::to_string(dimension) + " for none, found " +
+                std::to_string(out.reduced_dimension));
+    dimension = out.reduced_dimension;
+  }
+  const bool has_rescore = out.kind == VectorIndexKind::kIvfPq || dimension < full_dimension;
+  belongs_to("rescore", out.rescore, has_rescore);
+  if (has_rescore) {
+    if (out.rescore == 0) out.rescore = 10;
+    check_range("rescore", out.rescore, 1, 1000);
+  }
   if (has_cells(out.kind)) {
     if (out.nlist == 0) {
       const auto wanted =
@@ -238,8 +314,6 @@ VectorIndexSettings resolve(const VectorIndexSettings& settings, std::int64_t nu
       require(dimension % out.pq_bytes == 0, "pq_bytes: expected a divisor of the dimension " +
                                                  std::to_string(dimension) + ", found " +
                                                  std::to_string(out.pq_bytes));
-      if (out.rescore == 0) out.rescore = 10;
-      check_range("rescore", out.rescore, 1, 1000);
       fewest = std::max(fewest, std::int64_t{1} << out.pq_bits);
       require(num_vectors >= fewest, "kind: ivf-pq needs at least " + std::to_string(fewest) +
                                          " vectors for codes of " + std::to_string(out.pq_bits) +
@@ -265,13 +339,29 @@ VectorIndexSettings VectorIndex::build(const fs::path& folder,
   const VectorShards shards(folder);
   const VectorIndexSettings resolved = resolve(settings, shards.num_vectors(), shards.dimension());
   fs::remove(folder / kIndexName);
+  VectorReduction::remove(folder);
   if (resolved.kind == VectorIndexKind::kFlat) return resolved;
+  const torch::NoGradGuard no_grad;
+  std::optional<VectorReduction> reduction;
+  if (is_reduced(resolved, shards.dimension())) {
+    const std::int64_t count =
+        std::min(shards.num_vectors(), kTrainPerComponent * resolved.reduced_dimension);
+    reduction = VectorReduction::principal_components(
+        training_sample(shards, count, resolved.seed, nullptr), resolved.reduced_dimension);
+    reduction->write(folder);
+  }
+  const VectorReduction* reduced = reduction ? &*reduction : nullptr;
   const OpenMpThreads threads;
   try {
-    const std::unique_ptr<faiss::Index> index = make_index(resolved, shards.dimension());
-    if (has_cells(resolved.kind)) train(*index, resolved, training_sample(shards, resolved));
-    for (std::int64_t row = 0; row < shards.num_vectors(); row += kBlockRows) {
-      const Tensor block = shards.rows(row, std::min(kBlockRows, shards.num_vectors() - row));
+    const std::unique_ptr<faiss::Index> index = make_index(resolved, resolved.reduced_dimension);
+    if (has_cells(resolved.kind)) {
+      train(*index, resolved,
+            training_sample(shards, resolved.training_vectors, resolved.seed, reduced));
+    }
+    const std::int64_t step = block_rows(shards.dimension());
+    for (std::int64_t row = 0; row < shards.num_vectors(); row += step) {
+      Tensor block = shards.rows(row, std::min(step, shards.num_vectors() - row));
+      if (reduced != nullptr) block = reduced->passages(block);
       index->add(block.size(0), block.const_data_ptr<float>());
     }
     write_faiss_index(folder, *index);
@@ -285,6 +375,7 @@ struct VectorIndex::Parts {
   VectorShards shards;
   VectorIndexSettings settings;
   std::unique_ptr<faiss::Index> index;  // null: flat
+  std::optional<VectorReduction> reduction;
   std::int64_t candidates_per_hit = 1;
 
   /// How widely FAISS searches.
@@ -297,13 +388,19 @@ struct VectorIndex::Parts {
     if (auto* graph = dynamic_cast<faiss::IndexHNSW*>(inner)) {
       graph->hnsw.efSearch = static_cast<int>(settings.ef_search);
     }
-    candidates_per_hit = settings.kind == VectorIndexKind::kIvfPq ? settings.rescore : 1;
+    candidates_per_hit = rescores(settings, shards.dimension()) ? settings.rescore : 1;
   }
 };
 
 VectorIndex::VectorIndex(const fs::path& folder, const VectorIndexSettings& settings) {
   VectorShards shards(folder);
   std::unique_ptr<faiss::Index> index;
+  std::optional<VectorReduction> reduction;
+  std::int64_t dimension = shards.dimension();  // of what FAISS has
+  if (is_reduced(settings, dimension) && settings.kind != VectorIndexKind::kFlat) {
+    reduction = VectorReduction::read(folder, settings.reduced_dimension, dimension);
+    dimension = settings.reduced_dimension;
+  }
   if (settings.kind != VectorIndexKind::kFlat) {
     const fs::path path = folder / kIndexName;
     if (!fs::exists(path)) throw DataError(path.string() + ": not found; build the index again");
@@ -314,14 +411,15 @@ VectorIndex::VectorIndex(const fs::path& folder, const VectorIndexSettings& sett
     } catch (const std::exception& error) {
       throw DataError(path.string() + ": not an index that FAISS reads: " + error.what());
     }
-    if (index->ntotal != shards.num_vectors() || index->d != shards.dimension()) {
+    if (index->ntotal != shards.num_vectors() || index->d != dimension) {
       throw DataError(path.string() + ": expected " + std::to_string(shards.num_vectors()) +
-                      " vectors of " + std::to_string(shards.dimension()) + ", found " +
+                      " vectors of " + std::to_string(dimension) + ", found " +
                       std::to_string(index->ntotal) + " of " + std::to_string(index->d) +
                       "; build the index again");
     }
   }
-  parts_ = std::make_unique<Parts>(Parts{std::move(shards), settings, std::move(index), 1});
+  parts_ = std::make_unique<Parts>(
+      Parts{std::move(shards), settings, std::move(index), std::move(reduction), 1});
   parts_->apply_settings();
 }
 
@@ -355,8 +453,10 @@ std::vector<std::vector<VectorHit>> VectorIndex::search(const Tensor& queries_QD
   std::vector<float> scores(static_cast<std::size_t>(count * wanted));
   std::vector<faiss::Index::idx_t> rows(scores.size());
   {
+    const torch::NoGradGuard no_grad;
+    const Tensor reduced = parts_->reduction ? parts_->reduction->queries(queries) : queries;
     const OpenMpThreads threads;
-    parts_->index->search(count, queries.const_data_ptr<float>(), wanted, scores.data(),
+    parts_->index->search(count, reduced.const_data_ptr<float>(), wanted, scores.data(),
                           rows.data());
   }
   std::vector<std::vector<VectorHit>> out(static_cast<std::size_t>(count));
@@ -379,14 +479,15 @@ std::vector<std::vector<VectorHit>> VectorIndex::search_exact(const Tensor& quer
   const Tensor queries = checked_queries(queries_QD, shards.dimension(), k);
   const std::int64_t count = queries.size(0);
   std::vector<std::vector<VectorHit>> out(static_cast<std::size_t>(count));
-  for (std::int64_t first = 0; first < shards.num_vectors(); first += kBlockRows) {
-    const Tensor block = shards.rows(first, std::min(kBlockRows, shards.num_vectors() - first));
-    const Tensor scores_QB = torch::mm(queries, block.t());
+  const std::int64_t step = block_rows(shards.dimension());
+  for (std::int64_t first = 0; first < shards.num_vectors(); first += step) {
+    const std::int64_t n = std::min(step, shards.num_vectors() - first);
+    const Tensor scores_QB = block_scores(shards, queries, first, n);
     for_each_query(count, [&](std::int64_t q) {
-      const float* scores = scores_QB.const_data_ptr<float>() + q * block.size(0);
+      const float* scores = scores_QB.const_data_ptr<float>() + q * n;
       std::vector<VectorHit>& hits = out[static_cast<std::size_t>(q)];
       // A heap with the worst hit on top.
-      for (std::int64_t i = 0; i < block.size(0); ++i) {
+      for (std::int64_t i = 0; i < n; ++i) {
         const VectorHit hit{first + i, scores[i]};
         if (std::ssize(hits) < k) {
           hits.push_back(hit);
@@ -407,6 +508,22 @@ std::vector<std::vector<VectorHit>> VectorIndex::search_exact(const Tensor& quer
     keep_best(hits, k);
   });
   return out;
+}
+
+double sampled_recall(const VectorIndex& index, std::int64_t num_queries, std::int64_t k,
+                      std::uint64_t seed) {
+  const VectorShards& shards = index.vectors();
+  const std::int64_t count = std::min(num_queries, shards.num_vectors());
+  const std::vector<std::int64_t> rows = sampled_rows(count, shards.num_vectors(), seed);
+  const Tensor queries = training_sample(shards, count, seed, nullptr);
+  const auto others = [&](std::vector<std::vector<VectorHit>> hits) {
+    for (std::size_t q = 0; q < hits.size(); ++q) {
+      std::erase_if(hits[q], [&](const VectorHit& hit) { return hit.row == rows[q]; });
+      if (std::ssize(hits[q]) > k) hits[q].resize(static_cast<std::size_t>(k));
+    }
+    return hits;
+  };
+  return recall(others(index.search(queries, k + 1)), others(index.search_exact(queries, k + 1)));
 }
 
 double recall(const std::vector<std::vector<VectorHit>>& found,

@@ -7,7 +7,7 @@
 
 #include "clara/data/document_format.h"
 #include "clara/retrieval/corpus.h"
-#include "clara/retrieval/text_encoder.h"
+#include "clara/retrieval/vector_encoder.h"
 #include "clara/retrieval/vector_index.h"
 
 namespace clara {
@@ -15,8 +15,10 @@ namespace clara {
 struct DenseIndexSettings {
   VectorIndexSettings index;
   DocumentFormat document_format = DocumentFormat::kTitleNewline;  ///< of what is encoded
-  std::int64_t shard_passages = 16384;    ///< passages of a file; what a killed run loses at most
-  TensorDtype dtype = TensorDtype::kF16;  ///< of the stored vectors: kF16 or kF32
+  /// Passages of a file; what a killed run loses at most. 0: 16384, or the power of two whose
+  /// vectors fit 256 MiB in float32, if that is less.
+  std::int64_t shard_passages = 0;
+  TensorDtype dtype = TensorDtype::kF16;  ///< of the stored vectors, see VectorSource
   /// An index that is there, and unfinished work of another corpus, encoder or other settings.
   bool replaces = false;
 };
@@ -49,7 +51,7 @@ struct DenseIndexHooks {
 /// for unfinished work of another source, for a corpus without passages or with an id twice, else
 /// as CorpusReader; Error where the disk is full.
 DenseIndexReport build_dense_index(CorpusReader& corpus, const std::filesystem::path& output,
-                                   const TextEncoder& encoder, const DenseIndexSettings& settings,
+                                   const VectorEncoder& encoder, const DenseIndexSettings& settings,
                                    const DenseIndexHooks& hooks = {});
 
 }  // namespace clara

@@ -1,4 +1,5 @@
-// Searches a dense index (dense_index.h): the question's vector by its encoder, then the nearest.
+// Searches an index of vectors (dense_index.h): the question's vector by its encoder, then the
+// nearest.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +10,15 @@
 #include <vector>
 
 #include "clara/retrieval/passage_search.h"
-#include "clara/retrieval/text_encoder.h"
+#include "clara/retrieval/vector_encoder.h"
 #include "clara/retrieval/vector_index.h"
 
 namespace clara {
 
 struct DenseSearchSettings {
-  std::filesystem::path encoder;  ///< empty: where it was when the index was built
-  /// What goes before every query; nothing: as config_sentence_transformers.json says.
+  /// Of an index of the kind dense; empty: where it was when the index was built.
+  std::filesystem::path encoder;
+  /// The same; what goes before every query; nothing: as config_sentence_transformers.json says.
   std::optional<std::string> query_prefix;
   std::int64_t nprobe = 0;  ///< 0: as the index says; the same below
   std::int64_t rescore = 0;
@@ -32,6 +34,10 @@ class DensePassageSearch final : public PassageSearch {
   /// that the vectors are of; ConfigError for settings that do not fit the index.
   explicit DensePassageSearch(const std::filesystem::path& folder,
                               const DenseSearchSettings& settings = {});
+  /// The same with an encoder of any kind. Its fingerprint must be that of the vectors.
+  DensePassageSearch(const std::filesystem::path& folder,
+                     std::unique_ptr<const VectorEncoder> encoder,
+                     const DenseSearchSettings& settings = {});
   ~DensePassageSearch() override;
 
   std::int64_t num_passages() const override;
@@ -39,7 +45,7 @@ class DensePassageSearch final : public PassageSearch {
   std::vector<std::vector<SearchHit>> search(const std::vector<std::string>& queries,
                                              std::int64_t k) const override;
 
-  const TextEncoder& encoder() const;
+  const VectorEncoder& encoder() const;
   const VectorIndex& index() const;
 
  private:

@@ -17,7 +17,7 @@ inline constexpr const char* kIndexManifestName = "index.json";
 
 /// What index.json says beside the sizes and checksums of the folder's files.
 struct IndexManifest {
-  std::string kind;                          ///< "bm25", "dense"
+  std::string kind;                          ///< "bm25", "dense", "latent"
   std::map<std::string, std::string> names;  ///< settings that are names: "analyzer"
   std::map<std::string, double> settings;    ///< settings that are numbers: "k1"
   std::map<std::string, std::int64_t> counts;

@@ -13,6 +13,7 @@
 #include <torch/types.h>
 
 #include "clara/common/content_hash.h"
+#include "clara/retrieval/vector_encoder.h"
 #include "clara/tokenizer/sequence_template.h"
 
 namespace clara {
@@ -41,28 +42,26 @@ struct EncoderSettings {
 /// float32 on the CPU with LibTorch's threads. Texts lie end to end: no padding is ever computed,
 /// and a text's vector depends on its neighbours by rounding alone. Special tokens that a text
 /// spells are read as such, as sentence-transformers does.
-class TextEncoder {
+class TextEncoder final : public VectorEncoder {
  public:
   /// Throws DataError for a folder that is incomplete, damaged or not supported, naming the file,
   /// the key or the tensor; ConfigError for settings that do not fit it.
   explicit TextEncoder(const std::filesystem::path& folder, const EncoderSettings& settings = {});
   TextEncoder(TextEncoder&&) noexcept;
   TextEncoder& operator=(TextEncoder&&) noexcept;
-  ~TextEncoder();
+  ~TextEncoder() override;
 
-  /// D, the length of a vector.
-  std::int64_t dimension() const;
-  /// What decides the vectors of passages: weights, tokenizer, pooling, limit, prefix.
-  const Hash128& fingerprint() const;
+  std::int64_t dimension() const override;
+  /// Of weights, tokenizer, pooling, limit, prefix.
+  const Hash128& fingerprint() const override;
+  EncoderDescription describe() const override;
   const EncoderSettings& settings() const;  ///< as resolved with the folder
   const std::filesystem::path& folder() const;
 
-  /// [N, D] float32, each row of length 1. `on_progress` hears how many texts are done. Throws
-  /// DataError for text that is no UTF-8.
   torch::Tensor encode_passages(
       const std::vector<std::string>& passages,
-      const std::function<void(std::int64_t)>& on_progress = nullptr) const;
-  torch::Tensor encode_queries(const std::vector<std::string>& queries) const;
+      const std::function<void(std::int64_t)>& on_progress = nullptr) const override;
+  torch::Tensor encode_queries(const std::vector<std::string>& queries) const override;
 
  private:
   struct Parts;

@@ -28,13 +28,18 @@ VectorIndexKind parse_vector_index_kind(const std::string& name);
 /// 0 stands for a default by the number of vectors; resolve() puts it in.
 struct VectorIndexSettings {
   VectorIndexKind kind = VectorIndexKind::kFlat;
-  std::int64_t nlist = 0;        ///< cells; default 4·√N, at most N / 39
-  std::int64_t nprobe = 0;       ///< cells that a search looks into; default nlist / 32, 8 to 256
-  std::int64_t pq_bytes = 0;     ///< sub-vectors (m); a divisor of D; default the largest up to 64
-  std::int64_t pq_bits = 8;      ///< of a sub-vector's code: 4 to 8
-  bool opq = false;              ///< rotate vectors before they are coded (OPQ)
-  std::int64_t rescore = 0;      ///< IVF-PQ: k times as many codes are re-scored; default 10
-  std::int64_t hnsw_links = 32;  ///< neighbours of a vector (M)
+  std::int64_t nlist = 0;     ///< cells; default 4·√N, at most N / 39
+  std::int64_t nprobe = 0;    ///< cells that a search looks into; default nlist / 32, 8 to 256
+  std::int64_t pq_bytes = 0;  ///< sub-vectors (m); a divisor of D; default the largest up to 64
+  std::int64_t pq_bits = 8;   ///< of a sub-vector's code: 4 to 8
+  bool opq = false;           ///< rotate vectors before they are coded (OPQ)
+  /// Principal components that stand for the vectors in cells, codes and graph; D: all of them, the
+  /// vectors as they are. Default D up to 4096; above, the power of two up to 512 and N / 2.
+  std::int64_t reduced_dimension = 0;
+  /// k times as many are found and re-scored exactly, where codes or components found them; default
+  /// 10.
+  std::int64_t rescore = 0;
+  std::int64_t hnsw_links = 32;        ///< neighbours of a vector (M)
   std::int64_t ef_construction = 200;  ///< breadth of the search while building
   std::int64_t ef_search = 128;        ///< breadth of a search
   std::int64_t training_vectors = 0;   ///< sample that cells and codes are made of; default
@@ -58,9 +63,10 @@ struct VectorHit {
 /// Searches need the shards too: they hold what is exact.
 class VectorIndex {
  public:
-  /// Makes the index of the shards in `folder`: index.faiss (none for kFlat). One that is there is
-  /// replaced. FAISS runs on LibTorch's number of threads. Returns the settings as resolved. Throws
-  /// ConfigError, DataError, Error.
+  /// Makes the index of the shards in `folder`: index.faiss (none for kFlat), and
+  /// reduction.safetensors where the vectors are reduced. One that is there is replaced. FAISS runs
+  /// on LibTorch's number of threads. Returns the settings as resolved. Throws ConfigError,
+  /// DataError, Error.
   static VectorIndexSettings build(const std::filesystem::path& folder,
                                    const VectorIndexSettings& settings);
 
@@ -90,6 +96,11 @@ class VectorIndex {
   struct Parts;
   std::unique_ptr<Parts> parts_;
 };
+
+/// recall() of the k nearest others of `num_queries` (at most all) stored vectors, drawn with
+/// `seed`.
+double sampled_recall(const VectorIndex& index, std::int64_t num_queries, std::int64_t k,
+                      std::uint64_t seed);
 
 /// The share of `exact`'s rows that are in `found`, over all queries.
 double recall(const std::vector<std::vector<VectorHit>>& found,

@@ -18,10 +18,12 @@ namespace clara {
 /// corpus' or encoder's.
 struct VectorSource {
   Hash128 corpus;   ///< the passages and their order
-  Hash128 encoder;  ///< TextEncoder::fingerprint
+  Hash128 encoder;  ///< VectorEncoder::fingerprint
   std::int64_t dimension = 0;
-  std::int64_t shard_rows = 0;            ///< of every shard but the last
-  TensorDtype dtype = TensorDtype::kF16;  ///< or kF32
+  std::int64_t shard_rows = 0;  ///< of every shard but the last
+  /// kF32, kF16, kBF16, or kI8: whole numbers of -127 to 127, of which every 64 in a row of a
+  /// vector share a bfloat16 scale, their largest magnitude / 127.
+  TensorDtype dtype = TensorDtype::kF16;
 
   bool operator==(const VectorSource&) const = default;
 };
@@ -54,6 +56,8 @@ class VectorShards {
     return files_[static_cast<std::size_t>(shard)].path();
   }
 
+  /// Bytes that a vector takes.
+  std::int64_t vector_bytes() const;
   /// [n, D] float32: rows first … first + n − 1, copied.
   torch::Tensor rows(std::int64_t first, std::int64_t n) const;
   /// Σ query · row, summed in a fixed order. query: D floats.

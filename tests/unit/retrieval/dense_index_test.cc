@@ -3,7 +3,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "tests/unit/common/temporary_folder.h"
@@ -16,6 +18,7 @@
 #include "clara/common/error.h"
 #include "clara/retrieval/dense_passage_search.h"
 #include "clara/retrieval/index_folder.h"
+#include "clara/retrieval/text_encoder.h"
 
 namespace clara {
 namespace {
@@ -154,7 +157,7 @@ TEST_F(DenseIndex, WhatDoesNotFitIsToldBeforeAnythingIsEncoded) {
   hooks.on_encoded = [](std::int64_t, std::int64_t) { ADD_FAILURE() << "encoded"; };
   EXPECT_THROW(build("index", settings, hooks), ConfigError);
   settings = of_four();
-  settings.shard_passages = 0;
+  settings.shard_passages = -1;
   EXPECT_THROW(build("index", settings), ConfigError);
   write_text(place_ / "corpus.jsonl", R"({"id": 1, "text": " "})");
   EXPECT_THAT(data_error_of([&] { build("index"); }), HasSubstr("expected passages"));
@@ -204,11 +207,48 @@ TEST_F(DenseIndex, DamageIsNamed) {
   }
   for (const char* part : {"names", "settings", "counts"}) {
     for (const auto& [name, value] : manifest[part].items()) {
+      if (name == "reduced_dimension") continue;  // indexes of earlier releases do not say it
       Json altered = manifest;
       altered[part].erase(name);
       std::ofstream(folder / kIndexManifestName) << altered.dump();
       EXPECT_THAT(opened(), HasSubstr("expected " + name)) << part;
     }
+  }
+}
+
+TEST_F(DenseIndex, AnIndexOfAnEarlierReleaseOpensAndFindsTheSame) {
+  write_corpus(60);
+  DenseIndexSettings settings = of_four();
+  settings.index.kind = VectorIndexKind::kIvfFlat;
+  build("index", settings);
+  const auto found = DensePassageSearch(place_ / "index").search({"tower"}, 5);
+  Json manifest = Json::parse(read_file(place_ / "index" / kIndexManifestName));
+  manifest["settings"].erase("reduced_dimension");
+  std::ofstream(place_ / "index" / kIndexManifestName) << manifest.dump();
+  DensePassageSearch opened(place_ / "index");
+  EXPECT_EQ(opened.search({"tower"}, 5), found);
+  DenseSearchSettings wider;
+  wider.nprobe = 1;
+  EXPECT_EQ(DensePassageSearch(place_ / "index", wider).index().settings().nprobe, 1);
+}
+
+TEST_F(DenseIndex, EveryTypeOfTheVectorsGivesTheOrderOfTheExactOnesButForRounding) {
+  write_corpus(40);
+  DenseIndexSettings settings = of_four();
+  settings.dtype = TensorDtype::kF32;
+  build("exact", settings);
+  const auto exact = DensePassageSearch(place_ / "exact").search({"the tower of paris 7"}, 40);
+  for (const auto& [dtype, name, tolerance] :
+       {std::tuple(TensorDtype::kF16, "half", 1e-3), std::tuple(TensorDtype::kBF16, "bf16", 8e-3),
+        std::tuple(TensorDtype::kI8, "int8", 8e-3)}) {
+    settings.dtype = dtype;
+    build(name, settings);
+    const auto found = DensePassageSearch(place_ / name).search({"the tower of paris 7"}, 40);
+    std::map<std::int64_t, double> scores;
+    for (const SearchHit& hit : exact[0]) scores[hit.passage] = hit.score;
+    ASSERT_EQ(found[0].size(), 40U);
+    for (const SearchHit& hit : found[0])
+      EXPECT_NEAR(hit.score, scores.at(hit.passage), tolerance) << name;
   }
 }
 

@@ -145,9 +145,10 @@ TEST_F(DenseSearch, LimitsOfTheIndexHoldForQueriesToo) {
   CorpusReader corpus({(place_ / "corpus.jsonl").string()});
   build_dense_index(corpus, place_ / "index", TextEncoder(kFixtures / "cls", encoding), {});
   const DensePassageSearch index(place_ / "index");
-  EXPECT_EQ(index.encoder().settings().max_tokens, 9);
-  EXPECT_EQ(index.encoder().settings().pooling, Pooling::kMean);
-  EXPECT_EQ(index.encoder().settings().passage_prefix, "the ");
+  const EncoderDescription encoder = index.encoder().describe();
+  EXPECT_EQ(encoder.settings.at("max_tokens"), 9);
+  EXPECT_EQ(encoder.names.at("pooling"), "mean");
+  EXPECT_EQ(encoder.names.at("passage_prefix"), "the ");
 }
 
 TEST_F(Reranked, TheOrderIsTheCrossEncoders) {
@@ -244,6 +245,30 @@ TEST_F(OpenPassageSearch, SettingsOfAnotherKindAreRefused) {
   EXPECT_THAT(refused("bm25", [](auto& s) { s.dense.nprobe = 4; }), HasSubstr("nprobe"));
   EXPECT_THAT(refused("bm25", [](auto& s) { s.dense.rescore = 4; }), HasSubstr("rescore"));
   EXPECT_THAT(refused("bm25", [](auto& s) { s.dense.ef_search = 4; }), HasSubstr("ef_search"));
+}
+
+TEST_F(OpenPassageSearch, LatentsNeedAnOpenerWhichGetsTheFolder) {
+  const fs::path folder = dense("cls");
+  Json manifest = Json::parse(read_file(folder / "index.json"));
+  manifest["kind"] = "latent";  // the vectors of another encoder under that name
+  write_text(folder / "index.json", manifest.dump());
+  EXPECT_THAT(data_error_of([&] { open_passage_search(folder); }), HasSubstr("checkpoint"));
+  EXPECT_THAT(data_error_of([&] { DensePassageSearch{folder}; }),
+              AllOf(HasSubstr("kind dense"), HasSubstr("latent")));
+  PassageSearchSettings settings;
+  std::string opened;
+  settings.open_latent_encoder = [&](const fs::path& of) {
+    opened = of.string();
+    return std::make_unique<const TextEncoder>(kFixtures / "cls");
+  };
+  EXPECT_EQ(open_passage_search(folder, settings)->search({"tower"}, 1000)[0].size(),
+            texts_.size());
+  EXPECT_EQ(opened, folder.string());
+  settings.bm25.k1 = 1;
+  EXPECT_THROW(open_passage_search(folder, settings), ConfigError);
+  settings.bm25.k1.reset();
+  settings.dense.query_prefix = "";
+  EXPECT_THROW(open_passage_search(folder, settings), ConfigError);
 }
 
 TEST_F(OpenPassageSearch, AKindThatIsNotKnownIsNamed) {

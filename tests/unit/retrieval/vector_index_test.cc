@@ -68,18 +68,48 @@ std::string error_of(const F& action) {
 
 TEST(VectorShards, RowsComeBackAcrossFiles) {
   const torch::Tensor vectors = clustered_vectors(700);
-  for (const TensorDtype dtype : {TensorDtype::kF32, TensorDtype::kF16}) {
+  for (const auto& [dtype, type] :
+       {std::pair(TensorDtype::kF32, torch::kFloat32), std::pair(TensorDtype::kF16, torch::kHalf),
+        std::pair(TensorDtype::kBF16, torch::kBFloat16)}) {
     const TemporaryFolder folder;
     write_shards(folder.path(), vectors, source_of(dtype));
     const VectorShards shards(folder.path());
     EXPECT_EQ(shards.num_vectors(), 700);
     EXPECT_EQ(shards.num_shards(), 3);
-    const torch::Tensor stored =
-        dtype == TensorDtype::kF32 ? vectors : vectors.to(torch::kHalf).to(torch::kFloat32);
+    const torch::Tensor stored = vectors.to(type).to(torch::kFloat32);
     EXPECT_TRUE(torch::equal(shards.rows(250, 400), stored.narrow(0, 250, 400)));
     const torch::Tensor query = vectors[5].contiguous();
     EXPECT_NEAR(shards.inner_product(query.const_data_ptr<float>(), 650),
                 (query * stored[650]).sum().item<float>(), 1e-6);
+  }
+}
+
+TEST(VectorShards, Int8IsWithinHalfAStepOfItsBlock) {
+  // 150 numbers: two blocks of 64 and one of 22; magnitudes that differ from block to block.
+  torch::manual_seed(3);
+  torch::Tensor vectors = torch::randn({9, 150});
+  vectors.narrow(1, 64, 64).mul_(100);
+  vectors.narrow(1, 128, 22).zero_();
+  vectors[4][70] = -3000;
+  VectorSource source = source_of(TensorDtype::kI8, 4);
+  source.dimension = 150;
+  const TemporaryFolder folder;
+  write_shards(folder.path(), vectors, source);
+  const VectorShards shards(folder.path());
+  EXPECT_EQ(shards.vector_bytes(), 150 + 3 * 2);
+  const torch::Tensor stored = shards.rows(0, 9);
+  for (const auto& [begin, count] : {std::pair(0, 64), std::pair(64, 64), std::pair(128, 22)}) {
+    const torch::Tensor block = vectors.narrow(1, begin, count);
+    // The scale, a bfloat16, is off by 2^-8 of itself at most; then the largest number by as much.
+    const torch::Tensor step = block.abs().amax(1, true) / 127;
+    const torch::Tensor difference = (stored.narrow(1, begin, count) - block).abs();
+    EXPECT_TRUE((difference <= step * (0.5 + 127.0 / 256 + 0.01)).all().item<bool>()) << begin;
+  }
+  torch::Tensor query = torch::randn({150});
+  for (std::int64_t row = 0; row < 9; ++row) {
+    const float expected = (query * stored[row]).sum().item<float>();
+    EXPECT_NEAR(shards.inner_product(query.const_data_ptr<float>(), row), expected,
+                1e-5 * (query.abs() * stored[row].abs()).sum().item<float>());
   }
 }
 
@@ -125,6 +155,20 @@ TEST(VectorIndex, ExactSearchEqualsSorting) {
   EXPECT_EQ(index.search(queries, 5000)[0].size(), 700U);
 }
 
+TEST(VectorIndex, OneQueryAloneFindsWhatItFindsAmongOthers) {
+  const torch::Tensor queries = clustered_vectors(9);
+  for (const TensorDtype dtype :
+       {TensorDtype::kF32, TensorDtype::kF16, TensorDtype::kBF16, TensorDtype::kI8}) {
+    const TemporaryFolder folder;
+    write_shards(folder.path(), clustered_vectors(700), source_of(dtype));
+    const VectorIndex index = built(folder.path(), {});
+    const auto together = index.search(queries, 25);
+    for (std::int64_t q = 0; q < queries.size(0); ++q)
+      EXPECT_EQ(index.search(queries.narrow(0, q, 1), 25)[0],
+                together[static_cast<std::size_t>(q)]);
+  }
+}
+
 TEST(VectorIndex, OfEqualScoresTheLowerRowComesFirst) {
   const torch::Tensor one = clustered_vectors(1);
   for (const auto kind : {VectorIndexKind::kFlat, VectorIndexKind::kIvfFlat}) {
@@ -164,6 +208,56 @@ TEST(VectorIndex, ApproximateKindsFindMostOfWhatExactSearchFinds) {
       EXPECT_EQ(VectorIndex(folder.path(), resolved).search(queries, 10), found);
     }
   }
+}
+
+TEST(VectorIndex, ReducedVectorsFindWhatExactSearchFinds) {
+  // Vectors of 96 numbers in a narrow cone, most of whose variance is in few directions: as
+  // latents.
+  torch::manual_seed(5);
+  const torch::Tensor spread = torch::randn({12, 96}), cone = 6 * torch::randn({1, 96});
+  const auto latents = [&](std::int64_t count) {
+    const torch::Tensor vectors =
+        cone + torch::mm(torch::randn({count, 12}), spread) + 0.1 * torch::randn({count, 96});
+    return vectors / vectors.norm(2, 1, true);
+  };
+  const torch::Tensor vectors = latents(2000), queries = latents(40);
+  VectorSource source = source_of(TensorDtype::kBF16);
+  source.dimension = 96;
+  for (const auto kind :
+       {VectorIndexKind::kIvfFlat, VectorIndexKind::kIvfPq, VectorIndexKind::kHnsw}) {
+    const TemporaryFolder folder;
+    write_shards(folder.path(), vectors, source);
+    VectorIndexSettings settings = settings_of(kind);
+    settings.reduced_dimension = 16;
+    if (kind != VectorIndexKind::kHnsw) settings.nlist = 16;
+    VectorIndex index = built(folder.path(), settings);
+    EXPECT_TRUE(fs::exists(folder / "reduction.safetensors"));
+    const auto exact = index.search_exact(queries, 10);
+    EXPECT_GT(recall(index.search(queries, 10), exact), 0.9) << to_string(kind);
+    EXPECT_GT(sampled_recall(index, 50, 10, 1), 0.9) << to_string(kind);
+    // As many candidates as there are vectors: what is left of the approximation is nothing.
+    if (kind != VectorIndexKind::kHnsw) {
+      index.set_search(index.settings().nlist, 200, 0);
+      EXPECT_EQ(index.search(queries, 10), exact) << to_string(kind);
+    }
+    // A kind without a reduction leaves no file behind.
+    VectorIndex::build(folder.path(), {});
+    EXPECT_FALSE(fs::exists(folder / "reduction.safetensors"));
+    EXPECT_THAT(error_of([&] { VectorIndex(folder.path(), index.settings()); }),
+                HasSubstr("reduction.safetensors"));
+  }
+}
+
+TEST(VectorIndex, ExactSearchRecallsItsOwnSampleWholly) {
+  const TemporaryFolder folder;
+  write_shards(folder.path(), clustered_vectors(700), source_of());
+  EXPECT_EQ(sampled_recall(built(folder.path(), {}), 30, 10, 1), 1.0);
+  VectorIndex narrow = built(folder.path(), settings_of(VectorIndexKind::kIvfFlat));
+  narrow.set_search(1, 0, 0);
+  const double one = sampled_recall(narrow, 1000, 10, 1);
+  EXPECT_LT(one, 1.0);
+  EXPECT_GT(one, 0.2);
+  EXPECT_EQ(sampled_recall(narrow, 30, 10, 1), sampled_recall(narrow, 30, 10, 1));
 }
 
 TEST(VectorIndex, LookingIntoAllCellsIsExact) {
@@ -241,7 +335,25 @@ TEST(VectorIndex, SettingsAreCheckedByName) {
               HasSubstr("rescore"));
   EXPECT_THAT(error(VectorIndexKind::kHnsw, [](auto& s) { s.hnsw_links = 1; }),
               HasSubstr("hnsw_links"));
+  EXPECT_THAT(error(VectorIndexKind::kFlat, [](auto& s) { s.reduced_dimension = 5; }),
+              HasSubstr("reduced_dimension"));
+  EXPECT_THAT(error(VectorIndexKind::kHnsw, [](auto& s) { s.reduced_dimension = 17; }),
+              HasSubstr("reduced_dimension: expected 1 to 16"));
+  EXPECT_THAT(error(
+                  VectorIndexKind::kHnsw, [](auto& s) { s.reduced_dimension = 12; }, 12),
+              HasSubstr("12 vectors"));
+  EXPECT_THAT(error(VectorIndexKind::kIvfPq,
+                    [](auto& s) {
+                      s.reduced_dimension = 6;
+                      s.pq_bytes = 4;
+                    }),
+              HasSubstr("divisor of the dimension 6"));
   EXPECT_THROW(parse_vector_index_kind("lsh"), ConfigError);
+  const VectorIndexSettings of_latents =
+      resolve(settings_of(VectorIndexKind::kIvfPq), 21'000'000, 65536);
+  EXPECT_EQ(of_latents.reduced_dimension, 512);
+  EXPECT_EQ(of_latents.rescore, 10);
+  EXPECT_EQ(resolve(of_latents, 21'000'000, 65536), of_latents);
   const VectorIndexSettings resolved =
       resolve(settings_of(VectorIndexKind::kIvfPq), 21'000'000, 384);
   EXPECT_EQ(resolved.nlist, 18330);

@@ -1,0 +1,179 @@
+// One wording of these options and of the summary for every encoder.
+#include "tools/vector_index_arguments.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <optional>
+
+#include "tools/corpus_arguments.h"
+#include "tools/data_progress.h"
+#include "tools/exit_codes.h"
+#include "tools/stderr_progress.h"
+#include "tools/stop_signals.h"
+
+#include "clara/common/progress.h"
+
+namespace clara::tools {
+namespace {
+
+constexpr std::int64_t kRecallDepth = 20;  // candidates of a question, as elsewhere
+
+std::string in_units(std::uint64_t bytes) {
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < std::size(units); ++unit) value /= 1024;
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+  return text;
+}
+
+std::string describe(const VectorIndexSettings& index, std::int64_t dimension) {
+  std::string text = to_string(index.kind);
+  const bool is_reduced = index.reduced_dimension > 0 && index.reduced_dimension < dimension;
+  if (is_reduced) text += " of " + std::to_string(index.reduced_dimension) + " components";
+  if (index.kind == VectorIndexKind::kIvfFlat || index.kind == VectorIndexKind::kIvfPq) {
+    text += ", nlist " + std::to_string(index.nlist) + ", nprobe " + std::to_string(index.nprobe);
+  }
+  if (index.kind == VectorIndexKind::kIvfPq) {
+    text += ", " + std::to_string(index.pq_bytes) + " codes of " + std::to_string(index.pq_bits) +
+            " bits" + (index.opq ? ", OPQ" : "");
+  }
+  if (index.kind == VectorIndexKind::kHnsw) {
+    text +=
+        ", links " + std::to_string(index.hnsw_links) + ", ef " + std::to_string(index.ef_search);
+  }
+  if (index.rescore > 0) text += ", rescore " + std::to_string(index.rescore);
+  return text;
+}
+
+void show(const DenseIndexReport& report, const VectorIndexArguments& arguments,
+          std::int64_t dimension) {
+  const auto row = [](const std::string& name, const std::string& value) {
+    std::cerr << name << std::string(name.size() < 12 ? 12 - name.size() : 1, ' ') << value << "\n";
+  };
+  if (report.num_encoded > 0) {
+    char speed[96];
+    std::snprintf(speed, sizeof speed, "%lld passages in %s, %.1f passages/s",
+                  static_cast<long long>(report.num_encoded),
+                  format_duration(report.encode_seconds).c_str(),
+                  static_cast<double>(report.num_encoded) / std::max(report.encode_seconds, 1e-9));
+    row("encoded", speed);
+  }
+  if (report.num_encoded < report.num_done)
+    row("kept", std::to_string(report.num_done - report.num_encoded) + " vectors of before");
+  row("dimension", std::to_string(dimension));
+  row("index", describe(report.index, dimension) + ", " + format_duration(report.index_seconds));
+  if (report.index.kind != VectorIndexKind::kFlat && arguments.recall_queries > 0) {
+    const VectorIndex index(arguments.output, report.index);
+    const std::int64_t count = std::min(arguments.recall_queries, report.num_passages);
+    char text[96];
+    std::snprintf(text, sizeof text, "%.4f of the exact %lld nearest of %lld passages",
+                  sampled_recall(index, count, kRecallDepth, report.index.seed),
+                  static_cast<long long>(kRecallDepth), static_cast<long long>(count));
+    row("recall", text);
+  }
+  row("size", in_units(report.num_bytes));
+}
+
+}  // namespace
+
+void add_vector_index_options(CLI::App& command, VectorIndexArguments& arguments) {
+  VectorIndexSettings& settings = arguments.settings.index;
+  command.add_option("--out", arguments.output, "folder to write")->required();
+  command.add_option("--kind", arguments.kind, "exact, or approximate with FAISS")
+      ->check(CLI::IsMember({"flat", "ivf", "ivf-pq", "hnsw"}))
+      ->capture_default_str();
+  command.add_option("--nlist", settings.nlist, "cells of ivf and ivf-pq (default: 4 sqrt(N))")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--nprobe", settings.nprobe,
+                  "cells that a search looks into (default: nlist / 32, 8 to 256)")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--pq-bytes", settings.pq_bytes,
+                  "codes of a vector; divides the dimension (default: the largest up to 64)")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--pq-bits", settings.pq_bits, "bits of a code")
+      ->check(CLI::Range(4, 8))
+      ->capture_default_str();
+  command.add_flag("--opq", settings.opq, "rotate vectors before they are coded (ivf-pq)");
+  command
+      .add_option("--reduce", settings.reduced_dimension,
+                  "principal components that cells, codes and graph are made of; the dimension: "
+                  "none (default: none up to a dimension of 4096, else 512)")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--rescore", settings.rescore,
+                  "times k passages that are found by codes or components and compared exactly "
+                  "(default: 10)")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--hnsw-links", settings.hnsw_links, "neighbours of a vector")
+      ->check(CLI::Range(2, 512))
+      ->capture_default_str();
+  command.add_option("--ef-construction", settings.ef_construction, "breadth while building hnsw")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--ef-search", settings.ef_search, "breadth of a search in hnsw")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--seed", settings.seed, "of the sample that ivf and ivf-pq are trained on")
+      ->capture_default_str();
+  command
+      .add_option(
+          "--shard-passages", arguments.settings.shard_passages,
+          "passages of a file; what a killed run loses at most (default: 16384, or what fits "
+          "256 MiB in float32)")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--threads", arguments.threads, "0 = all cores")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option(
+          "--recall-queries", arguments.recall_queries,
+          "passages of which ivf, ivf-pq and hnsw are asked for the nearest others when they "
+          "are built, beside exact search; 0: none")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_flag("--force", arguments.settings.replaces,
+                   "replace an index that is there, and unfinished work of another corpus, encoder "
+                   "or other settings");
+}
+
+int build_vector_index(CorpusReader& corpus, const VectorEncoder& encoder,
+                       VectorIndexArguments& arguments) {
+  arguments.settings.index.kind = parse_vector_index_kind(arguments.kind);
+  FileProgress reading("passages");
+  std::optional<ProgressBar> encoding;
+  DenseIndexHooks hooks;
+  hooks.on_read = [&](std::int64_t read, std::int64_t all, std::int64_t passages) {
+    reading.update(read, all, passages);
+  };
+  hooks.on_encoded = [&](std::int64_t done, std::int64_t all) {
+    if (!encoding) {
+      reading.finish();
+      encoding.emplace(stderr_progress(), all, "passages");
+    }
+    encoding->update(done);
+  };
+  install_stop_signals();
+  hooks.should_stop = [] { return stop_signal() != 0; };
+  const DenseIndexReport report =
+      build_dense_index(corpus, arguments.output, encoder, arguments.settings, hooks);
+  reading.finish();
+  if (encoding) encoding->finish();
+  if (report.was_stopped) {
+    std::cerr << "stopped by a signal";
+    if (report.num_done > 0) std::cerr << " with the vectors of " << report.num_done << " passages";
+    std::cerr << "; the same command goes on\n";
+    return 128 + stop_signal();
+  }
+  show_corpus(corpus);
+  show(report, arguments, encoder.dimension());
+  std::cout << arguments.output << "\n";
+  return kExitOk;
+}
+
+}  // namespace clara::tools
