@@ -65,8 +65,10 @@ def searched(options, store: str, kind: str) -> dict:
     return run_json(command, {})
 
 
-def label(point: dict) -> str:
-    return ", ".join(f"{name} {point[name]}" for name in ("nprobe", "rescore", "ef_search") if point[name])
+def label(kind: str, point: dict) -> str:
+    """Of a point's settings those that its kind has."""
+    of_others = {"nprobe"} if kind == "hnsw" else {"ef_search"}
+    return ", ".join(f"{name} {point[name]}" for name in ("nprobe", "rescore", "ef_search") if point[name] and name not in of_others)
 
 
 def best_points(points: list[dict]) -> list[dict]:
@@ -138,7 +140,7 @@ def main():
                       f"{'median':>9} {'p95':>9}")  # fmt: skip
             for point in result["points"]:
                 print(f"{store:<9} {kind:<7} {result['vector_bytes']:>7} {result['index_bytes'] / 2**20:>5.1f} MiB "
-                      f"{label(point):<28} {point['recall']:>9.4f} {point['ms_median']:>6.2f} ms {point['ms_p95']:>6.2f} ms",
+                      f"{label(kind, point):<28} {point['recall']:>9.4f} {point['ms_median']:>6.2f} ms {point['ms_p95']:>6.2f} ms",
                       flush=True)  # fmt: skip
     record = options.out / "latent_search.json"
     record.write_text(json.dumps({"machine": machine_line(), "results": results}, indent=1) + "\n", encoding="utf-8")

@@ -46,7 +46,14 @@ int index_latent(LatentArguments arguments) {
   settings.document_format = parse_document_format(arguments.document_format.empty()
                                                        ? encoder.description().document_format
                                                        : arguments.document_format);
-  return build_vector_index(corpus, encoder, arguments.index);
+  const int code = build_vector_index(corpus, encoder, arguments.index);
+  if (encoder.num_cut_passages() > 0) {
+    std::cerr << encoder.num_cut_passages() << " passages of this run were longer than "
+              << encoder.description().doc_max_tokens
+              << " tokens and were cut; clara-data convert --doc-max-tokens and clara-data chunk "
+                 "split the documents of records\n";
+  }
+  return code;
 }
 
 }  // namespace

@@ -66,14 +66,18 @@ void show(const DenseIndexReport& report, const VectorIndexArguments& arguments,
     row("kept", std::to_string(report.num_done - report.num_encoded) + " vectors of before");
   row("dimension", std::to_string(dimension));
   row("index", describe(report.index, dimension) + ", " + format_duration(report.index_seconds));
-  if (report.index.kind != VectorIndexKind::kFlat && arguments.recall_queries > 0) {
+  const std::int64_t asked =
+      arguments.recall_queries.value_or(default_recall_queries(report.num_passages, dimension));
+  if (report.index.kind != VectorIndexKind::kFlat && asked > 0) {
     const VectorIndex index(arguments.output, report.index);
-    const std::int64_t count = std::min(arguments.recall_queries, report.num_passages);
+    const std::int64_t count = std::min(asked, report.num_passages);
     char text[96];
     std::snprintf(text, sizeof text, "%.4f of the exact %lld nearest of %lld passages",
                   sampled_recall(index, count, kRecallDepth, report.index.seed),
                   static_cast<long long>(kRecallDepth), static_cast<long long>(count));
     row("recall", text);
+  } else if (report.index.kind != VectorIndexKind::kFlat && !arguments.recall_queries) {
+    row("recall", "not measured: exact search reads every vector; --recall-queries 100 does it");
   }
   row("size", in_units(report.num_bytes));
 }
@@ -102,8 +106,8 @@ void add_vector_index_options(CLI::App& command, VectorIndexArguments& arguments
   command.add_flag("--opq", settings.opq, "rotate vectors before they are coded (ivf-pq)");
   command
       .add_option("--reduce", settings.reduced_dimension,
-                  "principal components that cells, codes and graph are made of; the dimension: "
-                  "none (default: none up to a dimension of 4096, else 512)")
+                  "principal components that cells, codes and graph are made of, up to 4096; the "
+                  "dimension: none (default: none up to a dimension of 4096, else 512)")
       ->check(CLI::PositiveNumber);
   command
       .add_option("--rescore", settings.rescore,
@@ -134,9 +138,9 @@ void add_vector_index_options(CLI::App& command, VectorIndexArguments& arguments
       .add_option(
           "--recall-queries", arguments.recall_queries,
           "passages of which ivf, ivf-pq and hnsw are asked for the nearest others when they "
-          "are built, beside exact search; 0: none")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+          "are built, beside exact search; 0: none (default: 100, or none where all vectors are "
+          "more than 10^10 numbers)")
+      ->check(CLI::NonNegativeNumber);
   command.add_flag("--force", arguments.settings.replaces,
                    "replace an index that is there, and unfinished work of another corpus, encoder "
                    "or other settings");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -17,8 +18,8 @@ struct VectorIndexArguments {
   std::string output;
   std::string kind = "flat";
   DenseIndexSettings settings;  ///< the command fills in what it has options of its own for
-  std::int64_t recall_queries = 100;
-  int threads = 0;  ///< 0: all cores
+  std::optional<std::int64_t> recall_queries;  ///< nothing: default_recall_queries()
+  int threads = 0;                             ///< 0: all cores
 };
 
 void add_vector_index_options(CLI::App& command, VectorIndexArguments& arguments);

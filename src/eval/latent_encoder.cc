@@ -32,13 +32,20 @@ std::vector<OpenedModel> open_models(const LatentEncoderSettings& settings) {
     throw ConfigError("num_devices: expected at least 1, found " +
                       std::to_string(settings.num_devices));
   }
+  const torch::Device first = resolve_device(settings.device);
+  if (first.is_cpu() && settings.num_devices > 1) {
+    throw ConfigError("num_devices: expected 1 on the CPU, which uses --threads, found " +
+                      std::to_string(settings.num_devices));
+  }
+  const auto num_present = static_cast<std::int64_t>(torch::cuda::device_count());
+  if (!first.is_cpu() && settings.num_devices > num_present) {
+    throw ConfigError("num_devices: expected at most the " + std::to_string(num_present) +
+                      " CUDA devices that are visible, found " +
+                      std::to_string(settings.num_devices));
+  }
   std::vector<OpenedModel> models;
   for (std::int64_t i = 0; i < settings.num_devices; ++i) {
     const torch::Device device = resolve_device(settings.device, i);
-    if (i > 0 && device.is_cpu()) {
-      throw ConfigError("num_devices: expected 1 on the CPU, which uses --threads, found " +
-                        std::to_string(settings.num_devices));
-    }
     models.push_back(open_checkpoint_on(model_folder_of(settings.checkpoint), settings.base,
                                         settings.dtype, device));
   }
@@ -88,18 +95,21 @@ std::vector<std::vector<std::size_t>> batches_of(const std::vector<TokenIds>& do
   return batches;
 }
 
-/// task(i) for i below `count`, each on a thread of its own; the first exception is thrown on.
+/// task(i, has_failed) for i below `count`, each on a thread of its own; the first exception is
+/// thrown on, and has_failed tells the others to end.
 template <typename Task>
 void on_threads(std::size_t count, const Task& task) {
-  if (count == 1) return task(std::size_t{0});
+  std::atomic<bool> has_failed{false};
+  if (count == 1) return task(std::size_t{0}, has_failed);
   std::exception_ptr failure;
   std::mutex mutex;
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < count; ++i) {
     threads.emplace_back([&, i] {
       try {
-        task(i);
+        task(i, has_failed);
       } catch (...) {
+        has_failed = true;
         const std::lock_guard<std::mutex> lock(mutex);
         if (!failure) failure = std::current_exception();
       }
@@ -167,11 +177,15 @@ EncoderDescription LatentEncoder::describe() const {
            {"num_memory_tokens", static_cast<double>(description().num_memory_tokens)}}};
 }
 
-std::vector<TokenIds> LatentEncoder::encoder_ids(const std::vector<std::string>& texts) const {
+std::vector<TokenIds> LatentEncoder::encoder_ids(const std::vector<std::string>& texts,
+                                                 std::atomic<std::int64_t>& num_cut) const {
   std::vector<TokenIds> ids(texts.size());
   at::parallel_for(0, std::ssize(texts), 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      ids[static_cast<std::size_t>(i)] = prompts_.encoder_ids(texts[static_cast<std::size_t>(i)]);
+      const auto place = static_cast<std::size_t>(i);
+      bool was_cut = false;
+      ids[place] = prompts_.encoder_ids(texts[place], &was_cut);
+      if (was_cut) ++num_cut;
     }
   });
   return ids;
@@ -179,16 +193,16 @@ std::vector<TokenIds> LatentEncoder::encoder_ids(const std::vector<std::string>&
 
 Tensor LatentEncoder::encode_passages(const std::vector<std::string>& passages,
                                       const std::function<void(std::int64_t)>& on_progress) const {
-  const std::vector<TokenIds> documents = encoder_ids(passages);
+  const std::vector<TokenIds> documents = encoder_ids(passages, num_cut_passages_);
   const auto batches = batches_of(documents, settings_.max_batch_tokens);
   Tensor out = torch::empty({std::ssize(passages), dimension()});
   std::atomic<std::size_t> next{0};
   std::mutex mutex;  // of `out`, `done` and `on_progress`
   std::int64_t done = 0;
   on_threads(std::min(models_.size(), std::max<std::size_t>(1, batches.size())),
-             [&](std::size_t device) {
+             [&](std::size_t device, const std::atomic<bool>& has_failed) {
                const torch::NoGradGuard no_grad;
-               for (std::size_t b = next++; b < batches.size(); b = next++) {
+               for (std::size_t b = next++; b < batches.size() && !has_failed; b = next++) {
                  std::vector<const TokenIds*> chosen;
                  std::vector<std::int64_t> places;
                  for (const std::size_t place : batches[b]) {
@@ -198,6 +212,9 @@ Tensor LatentEncoder::encode_passages(const std::vector<std::string>& passages,
                  const Tensor vectors =
                      unit_vectors(encode_documents(*models_[device].model, AdapterRole::kCompressor,
                                                    chosen, settings_.max_batch_tokens));
+                 check_finite(vectors, "passage", [&](std::size_t row) -> const std::string& {
+                   return passages[batches[b][row]];
+                 });
                  const std::lock_guard<std::mutex> lock(mutex);
                  out.index_copy_(0, torch::tensor(places, torch::kInt64), vectors);
                  done += std::ssize(places);
@@ -210,11 +227,15 @@ Tensor LatentEncoder::encode_passages(const std::vector<std::string>& passages,
 Tensor LatentEncoder::encode_queries(const std::vector<std::string>& queries) const {
   const torch::NoGradGuard no_grad;
   if (queries.empty()) return torch::empty({0, dimension()});
-  const std::vector<TokenIds> ids = encoder_ids(queries);
-  return unit_vectors(encode_documents(
+  std::atomic<std::int64_t> num_cut{0};
+  const std::vector<TokenIds> ids = encoder_ids(queries, num_cut);
+  Tensor vectors = unit_vectors(encode_documents(
       *models_.front().model,
       has_query_reasoner() ? AdapterRole::kQueryReasoner : AdapterRole::kCompressor,
       pointers_to(ids), settings_.max_batch_tokens));
+  check_finite(vectors, "question",
+               [&](std::size_t row) -> const std::string& { return queries[row]; });
+  return vectors;
 }
 
 std::unique_ptr<const LatentEncoder> open_latent_encoder(const fs::path& index_folder,

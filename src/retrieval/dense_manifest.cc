@@ -86,13 +86,17 @@ DenseManifest open_dense_folder(const fs::path& folder, bool verifies_content) {
   const auto name = [&](const char* key) { return member(folder, manifest.names, key); };
   DenseManifest out;
   out.index.kind = parsed(folder, "index", [&] { return parse_vector_index_kind(name("index")); });
+  out.dimension = member(folder, manifest.counts, "dimension");
   const std::string seed = name("seed");
   const auto [end, fault] = std::from_chars(seed.data(), seed.data() + seed.size(), out.index.seed);
   if (fault != std::errc() || end != seed.data() + seed.size())
     fail(folder, "seed: expected a whole number, found another text");
   visit_numbers(out.index, [&](const char* key, std::int64_t& value) {
     // Indexes of earlier releases reduce nothing and do not say so.
-    if (key == std::string("reduced_dimension") && !manifest.settings.contains(key)) return;
+    if (key == std::string("reduced_dimension") && !manifest.settings.contains(key)) {
+      if (out.index.kind != VectorIndexKind::kFlat) value = out.dimension;
+      return;
+    }
     value = whole_number(folder, manifest.settings, key);
   });
   out.index.opq = whole_number(folder, manifest.settings, "opq") != 0;
@@ -105,7 +109,6 @@ DenseManifest open_dense_folder(const fs::path& folder, bool verifies_content) {
   out.encoder.settings.erase("opq");
   visit_numbers(out.index, [&](const char* own, std::int64_t) { out.encoder.settings.erase(own); });
   out.num_passages = member(folder, manifest.counts, "passages");
-  out.dimension = member(folder, manifest.counts, "dimension");
   out.corpus = manifest.corpus;
   return out;
 }

@@ -2,6 +2,8 @@
 // not compare.
 #include "clara/retrieval/dense_passage_search.h"
 
+#include <sstream>
+#include <string>
 #include <utility>
 
 #include "retrieval/dense_manifest.h"
@@ -37,15 +39,40 @@ VectorIndex open_vectors(const fs::path& folder, const DenseManifest& manifest,
   return index;
 }
 
+/// What `found` says otherwise than the manifest: a hint, since the same files may lie elsewhere
+/// and other ones in the same place.
+std::string differences(const EncoderDescription& built, const EncoderDescription& found) {
+  std::string text;
+  const auto add = [&](const std::string& name, const auto& was, const auto& is) {
+    std::ostringstream part;
+    part << (text.empty() ? " (" : ", ") << name << ": built with " << was << ", found " << is;
+    text += part.str();
+  };
+  for (const auto& [name, value] : found.names) {
+    const auto was = built.names.find(name);
+    // The stage may be another one with the same passages; the folder is told anyway.
+    if (name == found.role || name == "stage" || was == built.names.end()) continue;
+    if (was->second != value) add(name, was->second, value);
+  }
+  for (const auto& [name, value] : found.settings) {
+    const auto was = built.settings.find(name);
+    if (name == "step" || was == built.settings.end()) continue;
+    if (was->second != value) add(name, was->second, value);
+  }
+  return text.empty() ? text : text + ")";
+}
+
 [[noreturn]] void throw_other_encoder(const fs::path& folder, const DenseManifest& manifest,
                                       const EncoderDescription& found) {
   const auto built = manifest.encoder.names.find(found.role);
   throw DataError(found.names.at(found.role) + ": expected the " + found.role + " that " +
                   folder.string() + " was built with" +
                   (built == manifest.encoder.names.end() ? "" : " (" + built->second + ")") +
-                  ", found another one, or one that was changed since; --" + found.role +
-                  " names another folder, clara-data index " + found.kind +
-                  " builds an index for this one");
+                  ", found another one, or one that was changed since" +
+                  differences(manifest.encoder, found) + "; --" + found.role +
+                  " names another folder" +
+                  (found.names.contains("base") ? ", --base another base and tokenizer" : "") +
+                  ", clara-data index " + found.kind + " builds an index for this one");
 }
 
 }  // namespace
@@ -62,7 +89,11 @@ DensePassageSearch::DensePassageSearch(const fs::path& folder, const DenseSearch
 DensePassageSearch::DensePassageSearch(const fs::path& folder,
                                        std::unique_ptr<const VectorEncoder> encoder,
                                        const DenseSearchSettings& settings) {
-  const DenseManifest manifest = open_dense_folder(folder, settings.verifies_content);
+  const DenseManifest manifest = open_dense_folder(folder, /*verifies_content=*/false);
+  // Before terabytes are read for their checksums, for nothing.
+  if (encoder->fingerprint() != VectorShards(folder).source().encoder)
+    throw_other_encoder(folder, manifest, encoder->describe());
+  if (settings.verifies_content) open_dense_folder(folder, /*verifies_content=*/true);
   Parts parts{PassageStore(folder), std::move(encoder), open_vectors(folder, manifest, settings)};
   const VectorShards& vectors = parts.index.vectors();
   const auto check = [&](const char* what, std::int64_t found, std::int64_t expected) {
@@ -74,8 +105,6 @@ DensePassageSearch::DensePassageSearch(const fs::path& folder,
   check("passages", parts.store.num_passages(), manifest.num_passages);
   check("vectors", vectors.num_vectors(), manifest.num_passages);
   check("dimension", vectors.dimension(), manifest.dimension);
-  if (parts.encoder->fingerprint() != vectors.source().encoder)
-    throw_other_encoder(folder, manifest, parts.encoder->describe());
   parts_ = std::make_unique<const Parts>(std::move(parts));
 }
 

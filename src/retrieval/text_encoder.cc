@@ -126,7 +126,8 @@ struct TextEncoder::Parts {
   EncoderSettings settings;
   Hash128 fingerprint;
 
-  Tensor encode(const std::string& prefix, const std::vector<std::string>& texts,
+  Tensor encode(const std::string& what, const std::string& prefix,
+                const std::vector<std::string>& texts,
                 const std::function<void(std::int64_t)>& on_progress) const {
     const torch::NoGradGuard no_grad;
     const std::vector<TypedTokens> inputs = make_inputs(texts.size(), [&](std::size_t i) {
@@ -136,7 +137,9 @@ struct TextEncoder::Parts {
     const Tensor pooled =
         encoder.pooled(inputs, *settings.pooling, settings.batch_tokens, on_progress);
     // Of sentence-transformers' Normalize: a vector of zeros stays one.
-    return pooled / pooled.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
+    const Tensor vectors = pooled / pooled.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
+    check_finite(vectors, what, [&](std::size_t row) -> const std::string& { return texts[row]; });
+    return vectors;
   }
 };
 
@@ -187,11 +190,11 @@ const fs::path& TextEncoder::folder() const { return parts_->folder; }
 
 Tensor TextEncoder::encode_passages(const std::vector<std::string>& passages,
                                     const std::function<void(std::int64_t)>& on_progress) const {
-  return parts_->encode(*parts_->settings.passage_prefix, passages, on_progress);
+  return parts_->encode("passage", *parts_->settings.passage_prefix, passages, on_progress);
 }
 
 Tensor TextEncoder::encode_queries(const std::vector<std::string>& queries) const {
-  return parts_->encode(*parts_->settings.query_prefix, queries, nullptr);
+  return parts_->encode("question", *parts_->settings.query_prefix, queries, nullptr);
 }
 
 struct CrossEncoder::Parts {

@@ -25,6 +25,7 @@
 
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
+#include "clara/common/seeds.h"
 
 namespace clara {
 namespace {
@@ -39,6 +40,7 @@ constexpr std::int64_t kBlockRows = 16384;
 constexpr std::int64_t kBlockNumbers = std::int64_t{1} << 25;
 constexpr std::int64_t kLongVector = 4096;     // dimension above which vectors are reduced
 constexpr std::int64_t kMostComponents = 512;  // where no number is given
+constexpr std::int64_t kMostAsked = 4096;      // components of which memory and time can be had
 constexpr std::int64_t kTrainPerComponent = 8;
 // Queries below which exact search multiplies where the vectors lie: for these few, making the
 // block float32 would cost more than the products.
@@ -47,6 +49,8 @@ constexpr std::int64_t kFewestPerCell = 39;  // training vectors, below which FA
 constexpr std::int64_t kTrainPerCell = 64;
 constexpr std::int64_t kFewestTraining = 50000;
 constexpr int kRotationIterations = 20;  // of OPQ
+constexpr std::int64_t kRecallQueries = 100;
+constexpr std::int64_t kMostCompared = 10'000'000'000;  // numbers: of minutes, not of hours
 
 constexpr std::pair<VectorIndexKind, const char*> kNames[] = {{VectorIndexKind::kFlat, "flat"},
                                                               {VectorIndexKind::kIvfFlat, "ivf"},
@@ -201,7 +205,10 @@ void write_faiss_index(const fs::path& folder, const faiss::Index& index) {
   sync_path(folder);
 }
 
+// A strict order whatever the scores are: what is no number comes last.
 bool is_better(const VectorHit& a, const VectorHit& b) {
+  if (std::isnan(a.score) != std::isnan(b.score)) return std::isnan(b.score);
+  if (std::isnan(a.score)) return a.row < b.row;
   return a.score != b.score ? a.score > b.score : a.row < b.row;
 }
 
@@ -280,7 +287,8 @@ VectorIndexSettings resolve(const VectorIndexSettings& settings, std::int64_t nu
               ? dimension
               : static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(most)));
     }
-    check_range("reduced_dimension", out.reduced_dimension, 1, dimension);
+    if (out.reduced_dimension != dimension)
+      check_range("reduced_dimension", out.reduced_dimension, 1, std::min(dimension, kMostAsked));
     require(out.reduced_dimension == dimension || out.reduced_dimension < num_vectors,
             "reduced_dimension: expected less than the " + std::to_string(num_vectors) +
                 " vectors, or " + std::to_string(dimension) + " for none, found " +
@@ -346,6 +354,7 @@ VectorIndexSettings VectorIndex::build(const fs::path& folder,
   if (is_reduced(resolved, shards.dimension())) {
     const std::int64_t count =
         std::min(shards.num_vectors(), kTrainPerComponent * resolved.reduced_dimension);
+    // The sample goes in as it is made: it is centred in place.
     reduction = VectorReduction::principal_components(
         training_sample(shards, count, resolved.seed, nullptr), resolved.reduced_dimension);
     reduction->write(folder);
@@ -510,12 +519,18 @@ std::vector<std::vector<VectorHit>> VectorIndex::search_exact(const Tensor& quer
   return out;
 }
 
+std::int64_t default_recall_queries(std::int64_t num_vectors, std::int64_t dimension) {
+  return num_vectors <= kMostCompared / dimension ? kRecallQueries : 0;
+}
+
 double sampled_recall(const VectorIndex& index, std::int64_t num_queries, std::int64_t k,
                       std::uint64_t seed) {
   const VectorShards& shards = index.vectors();
   const std::int64_t count = std::min(num_queries, shards.num_vectors());
-  const std::vector<std::int64_t> rows = sampled_rows(count, shards.num_vectors(), seed);
-  const Tensor queries = training_sample(shards, count, seed, nullptr);
+  // Not the rows that the index was trained on, which the seed itself draws.
+  const std::uint64_t own_seed = derive_seed(seed, "recall sample");
+  const std::vector<std::int64_t> rows = sampled_rows(count, shards.num_vectors(), own_seed);
+  const Tensor queries = training_sample(shards, count, own_seed, nullptr);
   const auto others = [&](std::vector<std::vector<VectorHit>> hits) {
     for (std::size_t q = 0; q < hits.size(); ++q) {
       std::erase_if(hits[q], [&](const VectorHit& hit) { return hit.row == rows[q]; });

@@ -24,10 +24,10 @@ constexpr double kLeastVariance = 1e-7;  // of the largest: below, a direction i
 VectorReduction::VectorReduction(Tensor components, Tensor mean)
     : components_(std::move(components)), mean_(std::move(mean)) {}
 
-VectorReduction VectorReduction::principal_components(const Tensor& sample_nD, std::int64_t count) {
+VectorReduction VectorReduction::principal_components(Tensor sample_nD, std::int64_t count) {
   const torch::NoGradGuard no_grad;
   const Tensor mean = sample_nD.mean(0);
-  const Tensor centred = sample_nD - mean;
+  const Tensor centred = sample_nD.sub_(mean);
   const bool by_rows = centred.size(0) <= centred.size(1);
   const Tensor product =
       by_rows ? torch::mm(centred, centred.t()) : torch::mm(centred.t(), centred);

@@ -12,8 +12,9 @@ namespace clara {
 /// the same for every passage of a query, and what lies outside of the components.
 class VectorReduction {
  public:
-  /// The `count` (below n) largest principal components of sample [n, D] float32.
-  static VectorReduction principal_components(const torch::Tensor& sample_nD, std::int64_t count);
+  /// The `count` (below n) largest principal components of sample [n, D] float32, which is centred
+  /// in place: a copy could be gigabytes.
+  static VectorReduction principal_components(torch::Tensor sample_nD, std::int64_t count);
 
   /// reduction.safetensors of a folder, written whole or not at all.
   void write(const std::filesystem::path& folder) const;

@@ -54,6 +54,7 @@ class IndexLatentTest(ProgramCase):
         self.assertEqual(outcome.out, "index\n")
         self.assertRegex(outcome.err, rf"encoded +{len(self.documents)} passages in .*, [0-9.]+ passages/s\n")
         self.assertRegex(outcome.err, r"size +[0-9.]+ [KM]iB\n")
+        self.assertRegex(outcome.err, r"\n[0-9]+ passages of this run were longer than 64 tokens and were cut")
         manifest = json.loads((self.here / "index/index.json").read_text())
         self.assertEqual((manifest["kind"], manifest["names"]["stage"]), ("latent", "joint"))
         self.assertEqual(manifest["names"]["checkpoint"], str((self.here / "run/final").resolve()))
@@ -106,6 +107,7 @@ class IndexLatentTest(ProgramCase):
         command = lambda out: self.index("--shard-passages", "50", "--batch-tokens", "1000", out=out, corpus="corpus.jsonl")
         self.assert_ended(place.run(command("whole")))
         unfinished = place / ".parts.unfinished"
+        num_interrupted = 0
         for number in (signal.SIGTERM, signal.SIGKILL):
             run = subprocess.Popen(command("parts"), cwd=place.folder, env=environment(), stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)  # fmt: skip
@@ -114,9 +116,11 @@ class IndexLatentTest(ProgramCase):
                 time.sleep(0.002)
             run.send_signal(number)
             _, err = run.communicate(timeout=120)
+            num_interrupted += run.returncode != OK
             if number == signal.SIGTERM and run.returncode != OK:
                 self.assertEqual(run.returncode, STOPPED_BY_SIGTERM, err)
                 self.assertRegex(err, b"with the vectors of [0-9]+ passages; the same command goes on")
+        self.assertGreaterEqual(num_interrupted, 1)
         if not (place / "parts").exists():
             outcome = place.run(command("parts"))
             self.assert_ended(outcome)
@@ -134,6 +138,11 @@ class IndexLatentTest(ProgramCase):
         outcome = self.candidates("--checkpoint", "../other/run", index="owned")
         self.assert_refused(outcome, DATA, "other/run/final: expected the checkpoint that owned was built with",
                             str(self.here / "run/final"), "--checkpoint names another folder")  # fmt: skip
+        shutil.copytree(self.here / "base", self.here / "other_base")
+        with open(self.here / "other_base/tokenizer.json", "a") as tokenizer:
+            tokenizer.write("\n")
+        outcome = self.candidates("--base", "other_base", index="owned")
+        self.assert_refused(outcome, DATA, "base: built with", "other_base", "--base another base and tokenizer")
         self.assert_refused(self.candidates("--dtype", "bfloat16", index="owned"), USAGE, "dtype: expected float32")
         self.assert_refused(self.candidates("--encoder", "x", index="owned"), USAGE, "encoder: expected an index of another")
         manifest = self.here / "owned/index.json"

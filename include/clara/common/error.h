@@ -37,7 +37,7 @@ class DistributedError : public Error {
   using Error::Error;
 };
 
-/// A loss or gradient that is not finite. Exit code 5.
+/// A loss, gradient, logit or vector that is not finite. Exit code 5.
 class NonFiniteError : public Error {
  public:
   using Error::Error;

@@ -2,6 +2,7 @@
 // reasoner (paper, section 3; numerics §6).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -57,15 +58,20 @@ class LatentEncoder final : public VectorEncoder {
   const ModelDescription& description() const { return models_.front().description; }
   /// Whether questions are read by a query reasoner that was trained.
   bool has_query_reasoner() const;
+  /// Passages that were longer than doc_max_tokens, of all that were encoded so far.
+  std::int64_t num_cut_passages() const { return num_cut_passages_; }
 
  private:
-  std::vector<TokenIds> encoder_ids(const std::vector<std::string>& texts) const;
+  /// Of texts, and how many of them were cut.
+  std::vector<TokenIds> encoder_ids(const std::vector<std::string>& texts,
+                                    std::atomic<std::int64_t>& num_cut) const;
 
   std::vector<OpenedModel> models_;
   std::filesystem::path base_;
   LatentEncoderSettings settings_;
   PromptBuilder prompts_;
   Hash128 fingerprint_;
+  mutable std::atomic<std::int64_t> num_cut_passages_{0};
 };
 
 /// `folder`, or final/ in it where that is a run's.

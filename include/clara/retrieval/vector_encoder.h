@@ -39,7 +39,8 @@ class VectorEncoder {
   virtual const Hash128& fingerprint() const = 0;
   virtual EncoderDescription describe() const = 0;
   /// [N, dimension] float32, each row of length 1. `on_progress` hears how many texts are done.
-  /// Throws DataError for text that is no UTF-8.
+  /// Throws DataError for text that is no UTF-8, NonFiniteError that names the text for a vector
+  /// with a number that is not finite.
   virtual torch::Tensor encode_passages(
       const std::vector<std::string>& passages,
       const std::function<void(std::int64_t)>& on_progress = nullptr) const = 0;
@@ -52,5 +53,10 @@ class VectorEncoder {
   VectorEncoder(VectorEncoder&&) noexcept = default;
   VectorEncoder& operator=(VectorEncoder&&) noexcept = default;
 };
+
+/// Throws NonFiniteError where a row of vectors [N, D] has a number that is not finite: with
+/// `what` ("passage", "question") and the beginning of its text, text_of(row).
+void check_finite(const torch::Tensor& vectors_ND, const std::string& what,
+                  const std::function<const std::string&(std::size_t)>& text_of);
 
 }  // namespace clara

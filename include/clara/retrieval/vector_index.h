@@ -34,7 +34,8 @@ struct VectorIndexSettings {
   std::int64_t pq_bits = 8;   ///< of a sub-vector's code: 4 to 8
   bool opq = false;           ///< rotate vectors before they are coded (OPQ)
   /// Principal components that stand for the vectors in cells, codes and graph; D: all of them, the
-  /// vectors as they are. Default D up to 4096; above, the power of two up to 512 and N / 2.
+  /// vectors as they are; else up to 4096. Default D up to 4096; above, the power of two up to 512
+  /// and N / 2.
   std::int64_t reduced_dimension = 0;
   /// k times as many are found and re-scored exactly, where codes or components found them; default
   /// 10.
@@ -97,8 +98,12 @@ class VectorIndex {
   std::unique_ptr<Parts> parts_;
 };
 
-/// recall() of the k nearest others of `num_queries` (at most all) stored vectors, drawn with
-/// `seed`.
+/// Vectors for sampled_recall() where nothing is asked for: 100, or 0 where the index has more than
+/// 10^10 numbers, all of which exact search would read.
+std::int64_t default_recall_queries(std::int64_t num_vectors, std::int64_t dimension);
+
+/// recall() of the k nearest others of `num_queries` (at most all) stored vectors, drawn by `seed`,
+/// others than training draws. How well passages find passages: questions may lie elsewhere.
 double sampled_recall(const VectorIndex& index, std::int64_t num_queries, std::int64_t k,
                       std::uint64_t seed);
 

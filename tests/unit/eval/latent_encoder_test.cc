@@ -2,9 +2,12 @@
 #include "clara/eval/latent_encoder.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -234,7 +237,32 @@ TEST_F(LatentIndex, OneIndexServesEveryQueryReasonerOfItsCompressorAndNoOther) {
   longer.description.doc_max_tokens = kDocMaxTokens + 1;
   EXPECT_THAT(
       data_error_of([&] { DensePassageSearch(place_ / "index", encoder_of(std::move(longer))); }),
-      HasSubstr("another one"));
+      AllOf(HasSubstr("another one"), HasSubstr("doc_max_tokens: built with 24, found 25")));
+}
+
+TEST_F(LatentIndex, AVectorThatIsNotFiniteIsRefusedWithItsText) {
+  OpenedModel opened = model_of();
+  {
+    const torch::NoGradGuard no_grad;
+    for (const AdapterRole role : {AdapterRole::kCompressor, AdapterRole::kQueryReasoner})
+      opened.model->adapter(role).named_tensors().front().tensor.fill_(NAN);
+  }
+  const auto encoder = encoder_of(std::move(opened));
+  const auto error = [&](auto encode) {
+    try {
+      encode();
+    } catch (const NonFiniteError& refused) {
+      return std::string(refused.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_THAT(error([&] { encoder->encode_passages({"The tower"}); }),
+              HasSubstr("passage \"The tower\""));
+  EXPECT_THAT(error([&] { encoder->encode_queries({"Which tower?"}); }),
+              HasSubstr("question \"Which tower?\""));
+  EXPECT_THAT(error([&] { build(*encoder, "index", stored_as(TensorDtype::kBF16)); }),
+              HasSubstr("passage"));
+  EXPECT_FALSE(fs::exists(place_ / "index"));
 }
 
 TEST_F(LatentIndex, BeforeJointTrainingTheCompressorReadsTheQuestions) {
@@ -271,9 +299,27 @@ TEST_F(LatentIndex, SeveralModelsShareThePassages) {
   EXPECT_LT(largest_difference(vectors.norm(2, 1), torch::ones({vectors.size(0)})), 1e-5);
   EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
   EXPECT_EQ(told.back(), std::ssize(passages_));
+  EXPECT_GE(shared.num_cut_passages(), 7);
+  EXPECT_LT(shared.num_cut_passages(), std::ssize(passages_));
   EXPECT_EQ(vectors.size(1), shared.dimension());
   EXPECT_EQ(shared.encode_passages({}).size(0), 0);
   EXPECT_EQ(shared.encode_queries({}).size(0), 0);
+}
+
+TEST_F(LatentIndex, WhereOneModelFailsTheOthersEnd) {
+  std::vector<OpenedModel> models;
+  for (int i = 0; i < 3; ++i) models.push_back(model_of());
+  LatentEncoderSettings settings;
+  settings.checkpoint = "runs/a/final";
+  settings.max_batch_tokens = 1;
+  const LatentEncoder shared(std::move(models), kBase, settings);
+  int calls = 0;
+  const auto fails_first = [&](std::int64_t) {
+    if (++calls == 1) throw DataError("the first");
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // until the others are told
+  };
+  EXPECT_EQ(data_error_of([&] { shared.encode_passages(documents(), fails_first); }), "the first");
+  EXPECT_LT(calls, std::ssize(passages_) / 2);
 }
 
 class LatentCheckpoint : public LatentIndex {
@@ -341,6 +387,20 @@ TEST_F(LatentCheckpoint, WhatIsNotTheIndexesIsToldWithTheWayOut) {
                                    open_latent_encoder(place_ / "index", settings));
               }),
               AllOf(HasSubstr("other/final: expected the checkpoint"), HasSubstr("run/final)")));
+}
+
+TEST_F(LatentCheckpoint, AnotherTokenizerIsToldWithTheBase) {
+  build(LatentEncoder(settings_of("run")), "index", stored_as(TensorDtype::kF32));
+  fs::copy(kBase, place_ / "other_base", fs::copy_options::recursive);
+  write_text(place_ / "other_base/tokenizer.json", read_file(kBase / "tokenizer.json") + "\n");
+  LatentEncoderSettings settings;
+  settings.device = Device::kCpu;
+  settings.base = (place_ / "other_base").string();
+  const std::string error = data_error_of([&] {
+    DensePassageSearch(place_ / "index", open_latent_encoder(place_ / "index", settings));
+  });
+  EXPECT_THAT(error, AllOf(HasSubstr("base: built with " + kBase.string()),
+                           HasSubstr("found " + settings.base), HasSubstr("--base another base")));
 }
 
 TEST_F(LatentCheckpoint, SettingsThatCannotBeAreRefused) {

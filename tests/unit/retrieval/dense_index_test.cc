@@ -227,6 +227,7 @@ TEST_F(DenseIndex, AnIndexOfAnEarlierReleaseOpensAndFindsTheSame) {
   std::ofstream(place_ / "index" / kIndexManifestName) << manifest.dump();
   DensePassageSearch opened(place_ / "index");
   EXPECT_EQ(opened.search({"tower"}, 5), found);
+  EXPECT_EQ(opened.index().settings().reduced_dimension, opened.encoder().dimension());
   DenseSearchSettings wider;
   wider.nprobe = 1;
   EXPECT_EQ(DensePassageSearch(place_ / "index", wider).index().settings().nprobe, 1);

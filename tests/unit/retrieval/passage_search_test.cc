@@ -132,6 +132,16 @@ TEST_F(DenseSearch, TheEncoderMustBeTheOneOfTheVectors) {
   settings.encoder = kFixtures / "mean";
   EXPECT_THAT(data_error_of([&] { DensePassageSearch(folder, settings); }),
               AllOf(HasSubstr("mean"), HasSubstr("another one"), HasSubstr("--encoder")));
+  // Told before any checksum is compared.
+  std::string shard = read_file(folder / "vectors_000000.safetensors");
+  const std::string whole = shard;
+  shard.back() ^= 1;
+  write_text(folder / "vectors_000000.safetensors", shard);
+  EXPECT_THAT(data_error_of([&] { DensePassageSearch(folder, settings); }),
+              HasSubstr("another one"));
+  settings.encoder.clear();
+  EXPECT_THAT(data_error_of([&] { DensePassageSearch(folder, settings); }), HasSubstr("checksum"));
+  write_text(folder / "vectors_000000.safetensors", whole);
   settings.encoder = place_ / "absent";
   EXPECT_THAT(data_error_of([&] { DensePassageSearch(folder, settings); }),
               AllOf(HasSubstr("absent"), HasSubstr("--encoder")));

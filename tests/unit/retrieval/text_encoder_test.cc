@@ -3,6 +3,7 @@
 // and its recording (record_real_encoder.py), which is compared too.
 #include "clara/retrieval/text_encoder.h"
 
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -91,6 +92,27 @@ TEST(TextEncoder, VectorsEqualThoseOfTransformers) {
 TEST(TextEncoder, VectorsHaveLengthOne) {
   const torch::Tensor norms = TextEncoder(kFixtures / "mean").encode_passages(texts()).norm(2, 1);
   EXPECT_LT((norms - 1).abs().max().item<double>(), 1e-6);
+}
+
+TEST(TextEncoder, AVectorThatIsNotFiniteIsRefusedWithItsText) {
+  const EncoderCopy copy("cls");
+  copy.edit_weights([](auto& tensors) {
+    for (auto& [name, tensor] : tensors) {
+      if (name.ends_with("embeddings.word_embeddings.weight")) tensor.fill_(NAN);
+    }
+  });
+  const TextEncoder encoder(copy.path());
+  const auto error = [&](auto encode) {
+    try {
+      encode();
+    } catch (const NonFiniteError& refused) {
+      return std::string(refused.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_THAT(error([&] { encoder.encode_passages({"Paris"}); }), HasSubstr("passage \"Paris\""));
+  EXPECT_THAT(error([&] { encoder.encode_queries({std::string(59, 'x') + "\u00e9 and more"}); }),
+              AllOf(HasSubstr("question \"xxx"), HasSubstr("xxx...\"")));
 }
 
 TEST(TextEncoder, BatchesChangeNothingButRounding) {

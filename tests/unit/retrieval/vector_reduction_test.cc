@@ -29,7 +29,7 @@ TEST(VectorReduction, ScoresAreTheInnerProductsButForOneNumberAQuery) {
   const torch::Tensor queries = torch::randn({7, kDimension});
   for (const std::int64_t sample : {std::int64_t{20}, std::int64_t{200}}) {  // fewer rows, and more
     const torch::Tensor vectors = flat_vectors(sample);
-    const VectorReduction reduction = VectorReduction::principal_components(vectors, kRank);
+    const VectorReduction reduction = VectorReduction::principal_components(vectors.clone(), kRank);
     EXPECT_EQ(reduction.dimension(), kRank);
     const torch::Tensor reduced =
         torch::mm(reduction.queries(queries), reduction.passages(vectors).t());
@@ -42,7 +42,8 @@ TEST(VectorReduction, ScoresAreTheInnerProductsButForOneNumberAQuery) {
 
 TEST(VectorReduction, ComponentsThatASampleDoesNotHaveAreNothing) {
   const torch::Tensor vectors = flat_vectors(20);
-  const VectorReduction reduction = VectorReduction::principal_components(vectors, 2 * kRank);
+  const VectorReduction reduction =
+      VectorReduction::principal_components(vectors.clone(), 2 * kRank);
   const torch::Tensor reduced = reduction.passages(vectors);
   EXPECT_TRUE(torch::isfinite(reduced).all().item<bool>());
   EXPECT_LT(reduced.narrow(1, kRank, kRank).abs().max().item<float>(),
@@ -55,7 +56,7 @@ TEST(VectorReduction, ComponentsThatASampleDoesNotHaveAreNothing) {
 TEST(VectorReduction, TheFileGivesItBackOrIsNamed) {
   const TemporaryFolder folder;
   const torch::Tensor vectors = flat_vectors(30);
-  const VectorReduction reduction = VectorReduction::principal_components(vectors, kRank);
+  const VectorReduction reduction = VectorReduction::principal_components(vectors.clone(), kRank);
   reduction.write(folder.path());
   EXPECT_TRUE(
       torch::equal(VectorReduction::read(folder.path(), kRank, kDimension).passages(vectors),

@@ -30,8 +30,11 @@ class BenchLatentSearch(unittest.TestCase):
         self.assertEqual(curve, [(1, 0.5), (2, 0.8), (3, 0.9), (9, 1.0)])
 
     def test_a_point_is_named_by_what_it_was_searched_with(self):
-        self.assertEqual(bench_latent_search.label(point(1, 1, nprobe=8, rescore=3)), "nprobe 8, rescore 3")
-        self.assertEqual(bench_latent_search.label(point(1, 1)), "")
+        # The settings of an index have those of other kinds too.
+        settings = point(1, 1, nprobe=8, rescore=3, ef_search=128)
+        self.assertEqual(bench_latent_search.label("ivf", settings), "nprobe 8, rescore 3")
+        self.assertEqual(bench_latent_search.label("hnsw", settings), "rescore 3, ef_search 128")
+        self.assertEqual(bench_latent_search.label("flat", point(1, 1, ef_search=128)), "")
 
     @needs_matplotlib
     def test_the_picture_is_written(self):
