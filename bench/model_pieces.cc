@@ -1,6 +1,7 @@
-// The pieces of a pass at SmolLM2's shapes: frozen linear + LoRA, RMSNorm, SwiGLU, attention
-// (rotary included), chunked cross-entropy, slot writing, top-k, optimizer.
+// The pieces of a pass at SmolLM2's shapes: frozen linear + LoRA, RMSNorm, SwiGLU, rotary,
+// attention (its rotary included), chunked cross-entropy, slot writing, top-k, optimizer.
 #include "model/attention.h"
+#include "model/cpu_kernels.h"
 #include "model/lora_linear.h"
 #include "model/rms_norm.h"
 #include "model/swiglu.h"
@@ -90,6 +91,21 @@ void swiglu_forward_backward(benchmark::State& state) {
   for (auto _ : state) swiglu(gate, up).backward(d);
 }
 BENCHMARK(swiglu_forward_backward)->Arg(0)->Arg(1)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+/// Queries of one sequence to rotated heads, and their gradient back to tokens, as attention does.
+void rotary_forward_backward(benchmark::State& state) {
+  const torch::Dtype dtype = dtype_of(state);
+  const RotaryTable rotary =
+      rotary_table(rotary_inverse_frequencies({}, kHeadDim), torch::arange(kTokens));
+  const Tensor queries = torch::randn({kTokens, kHeads * kHeadDim}).to(dtype);
+  Tensor heads = torch::empty({kHeads, kTokens, kHeadDim}, queries.options()),
+         back = torch::empty_like(queries);
+  for (auto _ : state) {
+    cpu::split_heads(queries, kHeads, kTokens, rotary.cos, rotary.sin, 1.0, heads);
+    cpu::merge_heads(heads, kTokens, rotary.cos, rotary.sin, 1.0, back);
+  }
+}
+BENCHMARK(rotary_forward_backward)->Arg(0)->Arg(1)->UseRealTime()->Unit(benchmark::kMillisecond);
 
 /// Second argument: tokens of each sequence; 2048 tokens in all.
 void attention_forward_backward(benchmark::State& state) {
