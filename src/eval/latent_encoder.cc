@@ -5,7 +5,6 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <numeric>
 #include <thread>
 #include <utility>
 
@@ -71,28 +70,6 @@ std::vector<const TokenIds*> pointers_to(const std::vector<TokenIds>& documents)
   std::vector<const TokenIds*> pointers;
   for (const TokenIds& document : documents) pointers.push_back(&document);
   return pointers;
-}
-
-/// Numbers of documents, long ones first, in batches of at most `max_tokens` tokens.
-std::vector<std::vector<std::size_t>> batches_of(const std::vector<TokenIds>& documents,
-                                                 std::int64_t max_tokens) {
-  std::vector<std::size_t> order(documents.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return documents[a].size() > documents[b].size();
-  });
-  std::vector<std::vector<std::size_t>> batches;
-  std::int64_t tokens = 0;
-  for (const std::size_t place : order) {
-    const std::int64_t length = std::ssize(documents[place]);
-    if (batches.empty() || tokens + length > max_tokens) {
-      batches.emplace_back();
-      tokens = 0;
-    }
-    batches.back().push_back(place);
-    tokens += length;
-  }
-  return batches;
 }
 
 /// task(i, has_failed) for i below `count`, each on a thread of its own; the first exception is
@@ -194,7 +171,8 @@ std::vector<TokenIds> LatentEncoder::encoder_ids(const std::vector<std::string>&
 Tensor LatentEncoder::encode_passages(const std::vector<std::string>& passages,
                                       const std::function<void(std::int64_t)>& on_progress) const {
   const std::vector<TokenIds> documents = encoder_ids(passages, num_cut_passages_);
-  const auto batches = batches_of(documents, settings_.max_batch_tokens);
+  const std::vector<const TokenIds*> pointers = pointers_to(documents);
+  const auto batches = batches_by_length(pointers, settings_.max_batch_tokens);
   Tensor out = torch::empty({std::ssize(passages), dimension()});
   std::atomic<std::size_t> next{0};
   std::mutex mutex;  // of `out`, `done` and `on_progress`
@@ -206,12 +184,11 @@ Tensor LatentEncoder::encode_passages(const std::vector<std::string>& passages,
                  std::vector<const TokenIds*> chosen;
                  std::vector<std::int64_t> places;
                  for (const std::size_t place : batches[b]) {
-                   chosen.push_back(&documents[place]);
+                   chosen.push_back(pointers[place]);
                    places.push_back(static_cast<std::int64_t>(place));
                  }
-                 const Tensor vectors =
-                     unit_vectors(encode_documents(*models_[device].model, AdapterRole::kCompressor,
-                                                   chosen, settings_.max_batch_tokens));
+                 const Tensor vectors = unit_vectors(models_[device].model->encode(
+                     AdapterRole::kCompressor, models_[device].model->pack(chosen)));
                  check_finite(vectors, "passage", [&](std::size_t row) -> const std::string& {
                    return passages[batches[b][row]];
                  });

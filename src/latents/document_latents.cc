@@ -122,32 +122,43 @@ class ByteReader {
 
 }  // namespace
 
-torch::Tensor encode_documents(const ClaraModel& model, AdapterRole role,
-                               const std::vector<const TokenIds*>& documents,
-                               std::int64_t max_tokens_per_batch) {
-  const torch::NoGradGuard no_grad;
+std::vector<std::vector<std::size_t>> batches_by_length(
+    const std::vector<const TokenIds*>& documents, std::int64_t max_tokens) {
   std::vector<std::size_t> order(documents.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     return documents[a]->size() > documents[b]->size();
   });
+  std::vector<std::vector<std::size_t>> batches;
+  std::int64_t tokens = 0;
+  for (const std::size_t place : order) {
+    const std::int64_t length = std::ssize(*documents[place]);
+    if (batches.empty() || tokens + length > max_tokens) {
+      batches.emplace_back();
+      tokens = 0;
+    }
+    batches.back().push_back(place);
+    tokens += length;
+  }
+  return batches;
+}
+
+torch::Tensor encode_documents(const ClaraModel& model, AdapterRole role,
+                               const std::vector<const TokenIds*>& documents,
+                               std::int64_t max_tokens_per_batch) {
+  const torch::NoGradGuard no_grad;
   torch::Tensor result = torch::empty({static_cast<std::int64_t>(documents.size()),
                                        model.num_memory(), model.base().config().hidden_size},
                                       torch::dtype(model.base().dtype()).device(model.device()));
-  std::size_t begin = 0;
-  while (begin < order.size()) {
-    std::vector<const std::vector<std::int32_t>*> batch;
+  for (const std::vector<std::size_t>& batch : batches_by_length(documents, max_tokens_per_batch)) {
+    std::vector<const TokenIds*> chosen;
     std::vector<std::int64_t> places;
-    std::int64_t tokens = 0;
-    for (std::size_t i = begin; i < order.size(); ++i) {
-      const auto length = static_cast<std::int64_t>(documents[order[i]]->size());
-      if (!batch.empty() && tokens + length > max_tokens_per_batch) break;
-      batch.push_back(documents[order[i]]);
-      places.push_back(static_cast<std::int64_t>(order[i]));
-      tokens += length;
+    for (const std::size_t place : batch) {
+      chosen.push_back(documents[place]);
+      places.push_back(static_cast<std::int64_t>(place));
     }
-    result.index_copy_(0, to_device(places, model.device()), model.encode(role, model.pack(batch)));
-    begin += batch.size();
+    result.index_copy_(0, to_device(places, model.device()),
+                       model.encode(role, model.pack(chosen)));
   }
   return result;
 }

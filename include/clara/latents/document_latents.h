@@ -16,6 +16,11 @@
 
 namespace clara {
 
+/// The places of `documents`, long ones first, in batches of at most `max_tokens` tokens; a longer
+/// document is a batch of its own.
+std::vector<std::vector<std::size_t>> batches_by_length(
+    const std::vector<const TokenIds*>& documents, std::int64_t max_tokens);
+
 /// Encodes documents without gradients, sorted by length, in batches of at most
 /// `max_tokens_per_batch` tokens. Returns latents in the order given: [N, M, D] on the model's
 /// device.

@@ -66,6 +66,16 @@ std::unique_ptr<const LatentEncoder> encoder_of(OpenedModel opened,
   return std::make_unique<const LatentEncoder>(std::move(models), kBase, settings);
 }
 
+/// Three models of one checkpoint, as on three devices.
+std::unique_ptr<const LatentEncoder> encoder_of_three(std::int64_t max_batch_tokens) {
+  std::vector<OpenedModel> models;
+  for (int i = 0; i < 3; ++i) models.push_back(model_of());
+  LatentEncoderSettings settings;
+  settings.checkpoint = "runs/a/final";
+  settings.max_batch_tokens = max_batch_tokens;
+  return std::make_unique<const LatentEncoder>(std::move(models), kBase, settings);
+}
+
 float largest_difference(const torch::Tensor& a, const torch::Tensor& b) {
   return (a - b).abs().max().item<float>();
 }
@@ -285,12 +295,8 @@ TEST_F(LatentIndex, BeforeJointTrainingTheCompressorReadsTheQuestions) {
 }
 
 TEST_F(LatentIndex, SeveralModelsShareThePassages) {
-  std::vector<OpenedModel> models;
-  for (int i = 0; i < 3; ++i) models.push_back(model_of());
-  LatentEncoderSettings settings;
-  settings.checkpoint = "runs/a/final";
-  settings.max_batch_tokens = 60;
-  const LatentEncoder shared(std::move(models), kBase, settings);
+  const auto encoder = encoder_of_three(/*max_batch_tokens=*/60);
+  const LatentEncoder& shared = *encoder;
   std::vector<std::int64_t> told;
   const torch::Tensor vectors =
       shared.encode_passages(documents(), [&](std::int64_t done) { told.push_back(done); });
@@ -307,12 +313,8 @@ TEST_F(LatentIndex, SeveralModelsShareThePassages) {
 }
 
 TEST_F(LatentIndex, WhereOneModelFailsTheOthersEnd) {
-  std::vector<OpenedModel> models;
-  for (int i = 0; i < 3; ++i) models.push_back(model_of());
-  LatentEncoderSettings settings;
-  settings.checkpoint = "runs/a/final";
-  settings.max_batch_tokens = 1;
-  const LatentEncoder shared(std::move(models), kBase, settings);
+  const auto encoder = encoder_of_three(/*max_batch_tokens=*/1);
+  const LatentEncoder& shared = *encoder;
   int calls = 0;
   const auto fails_first = [&](std::int64_t) {
     if (++calls == 1) throw DataError("the first");
