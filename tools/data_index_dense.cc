@@ -7,7 +7,7 @@
 
 #include "tools/corpus_arguments.h"
 #include "tools/use_threads.h"
-#include "tools/vector_index_arguments.h"
+#include "tools/vector_index_command.h"
 
 #include "clara/data/document_format.h"
 #include "clara/retrieval/text_encoder.h"

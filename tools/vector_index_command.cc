@@ -1,5 +1,5 @@
 // One wording of these options and of the summary for every encoder.
-#include "tools/vector_index_arguments.h"
+#include "tools/vector_index_command.h"
 
 #include <algorithm>
 #include <cstdio>
