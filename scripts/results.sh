@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the results on real text of docs/results.md again: published questions become records, their passages a corpus with
+# Results on real text (docs/results.md): published questions become records, their passages a corpus with
 # BM25, dense and latent indexes; scp, tune and joint train on a split by question; held-out questions are answered by every
 # method, from their own candidates and from the whole corpus. Run it again at any time: it does only what is missing.
 set -euo pipefail
