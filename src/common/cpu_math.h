@@ -15,17 +15,19 @@ CLARA_INLINE float load(const Bf16* p) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(*p) << 16);
 }
 CLARA_INLINE void store(float* p, float v) { *p = v; }
-CLARA_INLINE void store(Bf16* p, float v) {
-  // Round to nearest even. Infinities survive; a NaN keeps a set bit because the payload is never
-  // all ones here.
+/// The bits of v rounded to bfloat16's precision, to nearest even; the lower half is not cleared.
+/// Infinities survive; a NaN keeps a set bit because the payload is never all ones here.
+CLARA_INLINE std::uint32_t bits_rounded_to_bf16(float v) {
   const auto bits = std::bit_cast<std::uint32_t>(v);
-  *p = static_cast<Bf16>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+  return bits + 0x7FFFU + ((bits >> 16) & 1U);
 }
+CLARA_INLINE void store(Bf16* p, float v) { *p = static_cast<Bf16>(bits_rounded_to_bf16(v) >> 16); }
+/// What a store and a load make of v, in 32-bit operations alone: a loop that went through 16 bits
+/// and back would not be vectorised.
 template <typename T>
 CLARA_INLINE float rounded(float v) {
-  T narrow;
-  store(&narrow, v);
-  return load(&narrow);
+  if constexpr (sizeof(T) == sizeof(float)) return v;
+  return std::bit_cast<float>(bits_rounded_to_bf16(v) & 0xFFFF0000U);
 }
 
 /// e^x for float32 to about 1e-7 relative; results below 2^-126 become 0.
