@@ -293,12 +293,24 @@ CLARA_CPU_CLONES void merge_heads_bf16(const Bf16* in, Bf16* out, const HeadCopy
   merge_heads_loop(in, out, a);
 }
 
+/// Rows of causal scores: blocks of `queries` rows, the first of each sees columns 0 … first.
+struct CausalRows {
+  std::int64_t rows, columns, first, queries;
+  CLARA_INLINE std::int64_t visible(std::int64_t row) const {
+    return std::min(columns, first + row % queries + 1);
+  }
+};
+CausalRows causal_rows(const torch::Tensor& scores, std::int64_t first, std::int64_t queries) {
+  const std::int64_t columns = scores.size(-1);
+  return {scores.numel() / columns, columns, first, queries};
+}
+
 template <typename T>
-CLARA_INLINE void causal_softmax_loop(T* scores, std::int64_t rows, std::int64_t columns,
-                                      std::int64_t first, float* buffer) {
-  for (std::int64_t i = 0; i < rows; ++i) {
+CLARA_INLINE void causal_softmax_loop(T* scores, const CausalRows& a, float* buffer) {
+  const std::int64_t columns = a.columns;
+  for (std::int64_t i = 0; i < a.rows; ++i) {
     T* row = scores + i * columns;
-    const std::int64_t visible = std::min(columns, first + i + 1);
+    const std::int64_t visible = a.visible(i);
     float maximum = -std::numeric_limits<float>::infinity();
     for (std::int64_t j = 0; j < visible; ++j) {
       const float s = load(row + j);
@@ -312,22 +324,20 @@ CLARA_INLINE void causal_softmax_loop(T* scores, std::int64_t rows, std::int64_t
     for (std::int64_t j = visible; j < columns; ++j) row[j] = T{0};
   }
 }
-CLARA_CPU_CLONES void causal_softmax_f32(float* s, std::int64_t r, std::int64_t c, std::int64_t f,
-                                         float* buffer) {
-  causal_softmax_loop(s, r, c, f, buffer);
+CLARA_CPU_CLONES void causal_softmax_f32(float* s, const CausalRows& a, float* buffer) {
+  causal_softmax_loop(s, a, buffer);
 }
-CLARA_CPU_CLONES void causal_softmax_bf16(Bf16* s, std::int64_t r, std::int64_t c, std::int64_t f,
-                                          float* buffer) {
-  causal_softmax_loop(s, r, c, f, buffer);
+CLARA_CPU_CLONES void causal_softmax_bf16(Bf16* s, const CausalRows& a, float* buffer) {
+  causal_softmax_loop(s, a, buffer);
 }
 
 template <typename T>
-CLARA_INLINE void softmax_backward_loop(const T* p, T* dp, std::int64_t rows, std::int64_t columns,
-                                        std::int64_t first) {
-  for (std::int64_t i = 0; i < rows; ++i) {
+CLARA_INLINE void softmax_backward_loop(const T* p, T* dp, const CausalRows& a) {
+  const std::int64_t columns = a.columns;
+  for (std::int64_t i = 0; i < a.rows; ++i) {
     const T* p_row = p + i * columns;
     T* d_row = dp + i * columns;
-    const std::int64_t visible = std::min(columns, first + i + 1);
+    const std::int64_t visible = a.visible(i);
     const float dot =
         lane_sum(visible, [&](std::int64_t j) { return load(p_row + j) * load(d_row + j); });
     for (std::int64_t j = 0; j < visible; ++j)
@@ -335,13 +345,11 @@ CLARA_INLINE void softmax_backward_loop(const T* p, T* dp, std::int64_t rows, st
     for (std::int64_t j = visible; j < columns; ++j) d_row[j] = T{0};
   }
 }
-CLARA_CPU_CLONES void softmax_backward_f32(const float* p, float* dp, std::int64_t r,
-                                           std::int64_t c, std::int64_t f) {
-  softmax_backward_loop(p, dp, r, c, f);
+CLARA_CPU_CLONES void softmax_backward_f32(const float* p, float* dp, const CausalRows& a) {
+  softmax_backward_loop(p, dp, a);
 }
-CLARA_CPU_CLONES void softmax_backward_bf16(const Bf16* p, Bf16* dp, std::int64_t r, std::int64_t c,
-                                            std::int64_t f) {
-  softmax_backward_loop(p, dp, r, c, f);
+CLARA_CPU_CLONES void softmax_backward_bf16(const Bf16* p, Bf16* dp, const CausalRows& a) {
+  softmax_backward_loop(p, dp, a);
 }
 
 /// Σ exp(x − maximum) over one part of a row of logits.
@@ -592,25 +600,24 @@ void merge_heads(const torch::Tensor& in_HPd, std::int64_t length, const torch::
   }
 }
 
-void causal_softmax(torch::Tensor& scores_RC, std::int64_t first) {
+void causal_softmax(torch::Tensor& scores, std::int64_t first, std::int64_t queries) {
   thread_local std::vector<float> buffer;
-  buffer.resize(static_cast<std::size_t>(scores_RC.size(1)) + 16);
-  if (is_bf16(scores_RC)) {
-    causal_softmax_bf16(out_pointer<Bf16>(scores_RC), scores_RC.size(0), scores_RC.size(1), first,
-                        buffer.data());
+  const CausalRows rows = causal_rows(scores, first, queries);
+  buffer.resize(static_cast<std::size_t>(rows.columns) + 16);
+  if (is_bf16(scores)) {
+    causal_softmax_bf16(out_pointer<Bf16>(scores), rows, buffer.data());
   } else {
-    causal_softmax_f32(out_pointer<float>(scores_RC), scores_RC.size(0), scores_RC.size(1), first,
-                       buffer.data());
+    causal_softmax_f32(out_pointer<float>(scores), rows, buffer.data());
   }
 }
 
-void softmax_backward(const torch::Tensor& p_RC, torch::Tensor& dp_RC, std::int64_t first) {
-  if (is_bf16(p_RC)) {
-    softmax_backward_bf16(in_pointer<Bf16>(p_RC), out_pointer<Bf16>(dp_RC), p_RC.size(0),
-                          p_RC.size(1), first);
+void softmax_backward(const torch::Tensor& p, torch::Tensor& dp, std::int64_t first,
+                      std::int64_t queries) {
+  const CausalRows rows = causal_rows(p, first, queries);
+  if (is_bf16(p)) {
+    softmax_backward_bf16(in_pointer<Bf16>(p), out_pointer<Bf16>(dp), rows);
   } else {
-    softmax_backward_f32(in_pointer<float>(p_RC), out_pointer<float>(dp_RC), p_RC.size(0),
-                         p_RC.size(1), first);
+    softmax_backward_f32(in_pointer<float>(p), out_pointer<float>(dp), rows);
   }
 }
 

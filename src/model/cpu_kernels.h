@@ -54,11 +54,13 @@ void split_heads(const torch::Tensor& in_LD, std::int64_t num_heads, std::int64_
 void merge_heads(const torch::Tensor& in_HPd, std::int64_t length, const torch::Tensor& cos,
                  const torch::Tensor& sin, double scale, torch::Tensor& out_LD);
 
-/// Rows of causal scores → probabilities, in place: row i sees columns 0 … first + i, the rest
-/// becomes 0. scores [R, C].
-void causal_softmax(torch::Tensor& scores_RC, std::int64_t first);
-/// dS = P ∘ (dP − Σ P ∘ dP), in place in dP.
-void softmax_backward(const torch::Tensor& p_RC, torch::Tensor& dp_RC, std::int64_t first);
+/// Causal scores → probabilities, in place. The rows of [..., R, C] are blocks of `queries` rows
+/// whose positions are first, first + 1, …: such a row sees the columns up to its position, the
+/// rest becomes 0.
+void causal_softmax(torch::Tensor& scores, std::int64_t first, std::int64_t queries);
+/// dS = P ∘ (dP − Σ P ∘ dP), in place in dP, for those rows.
+void softmax_backward(const torch::Tensor& p, torch::Tensor& dp, std::int64_t first,
+                      std::int64_t queries);
 
 /// Softmax cross-entropy of rows whose logits stand in two parts, base [A, V] and added [A, E];
 /// targets [A] int64 count over both. Returns the losses [A] float32; with `with_gradient` the

@@ -12,8 +12,8 @@ namespace clara {
 /// Above this many rows the library's product is faster.
 inline constexpr std::int64_t kFewRows = 16;
 
-/// x Wᵀ. x [m, in], w [out, in], one dtype → [m, out]. Up to kFewRows rows of float32 on the CPU
-/// are computed here, everything else by torch::mm.
+/// x Wᵀ. x [m, in], w [out, in], one dtype → [m, out]. Up to kFewRows rows of float32 or bfloat16
+/// on the CPU are computed here, in float32, everything else by torch::mm.
 torch::Tensor frozen_product(const torch::Tensor& x, const torch::Tensor& w);
 
 /// y += scale · x Wᵀ, by the same rule. y [m, out].

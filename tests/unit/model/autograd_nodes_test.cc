@@ -491,17 +491,18 @@ TEST_P(PackedAttention, KeepsRotatedKeysAndValuesWhereACacheIsGiven) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, PackedAttention,
-                         ::testing::Values(AttentionCase{"one_token", {4, 2, 8}, {1}},
-                                           AttentionCase{"length_16", {4, 2, 8}, {16}},
-                                           AttentionCase{"length_17", {4, 2, 8}, {17}},
-                                           AttentionCase{"length_130", {4, 2, 8}, {130}},
-                                           AttentionCase{"length_300", {6, 2, 16}, {300}},
-                                           AttentionCase{
-                                               "all_lengths", {4, 2, 8}, {1, 16, 17, 130, 300}},
-                                           AttentionCase{"no_groups", {3, 3, 8}, {5, 129, 1}},
-                                           AttentionCase{"one_group", {4, 1, 16}, {33, 2, 128}}),
-                         [](const auto& param) { return param.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Cases, PackedAttention,
+    ::testing::Values(
+        AttentionCase{"one_token", {4, 2, 8}, {1}}, AttentionCase{"length_16", {4, 2, 8}, {16}},
+        AttentionCase{"length_17", {4, 2, 8}, {17}}, AttentionCase{"length_130", {4, 2, 8}, {130}},
+        AttentionCase{"length_300", {6, 2, 16}, {300}},
+        AttentionCase{"all_lengths", {4, 2, 8}, {1, 16, 17, 130, 300}},
+        AttentionCase{"like_lengths", {6, 2, 16}, {20, 130, 17, 25, 131, 32, 3, 140, 19}},
+        AttentionCase{"many_of_one_length", {4, 2, 8}, std::vector<std::int64_t>(70, 90)},
+        AttentionCase{"no_groups", {3, 3, 8}, {5, 129, 1}},
+        AttentionCase{"one_group", {4, 1, 16}, {33, 2, 128}}),
+    [](const auto& param) { return param.param.name; });
 
 // ---- rotary -------------------------------------------------------------------------------------
 

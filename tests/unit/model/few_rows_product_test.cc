@@ -52,9 +52,32 @@ TEST(FewRowsProduct, OtherTypesAndTransposedWeightsAreTheLibrarys) {
   torch::manual_seed(5);
   const Tensor x = torch::randn({3, 24}), w = torch::randn({24, 10});
   expect_close(frozen_product(x, w.t()), torch::mm(x, w));
-  const Tensor narrow_x = x.to(torch::kBFloat16),
-               narrow_w = w.t().contiguous().to(torch::kBFloat16);
-  EXPECT_TRUE(torch::equal(frozen_product(narrow_x, narrow_w), torch::mm(narrow_x, narrow_w.t())));
+  const Tensor wide_x = x.to(torch::kFloat64), wide_w = w.t().contiguous().to(torch::kFloat64);
+  EXPECT_TRUE(torch::equal(frozen_product(wide_x, wide_w), torch::mm(wide_x, wide_w.t())));
+}
+
+TEST(FewRowsProduct, Bfloat16IsRoundedOnceFromFloat32) {
+  torch::manual_seed(5);
+  for (const std::int64_t length : {1, 7, 48, 577}) {
+    for (const std::int64_t rows : {1, 4, 11, 16}) {
+      const Tensor x = torch::randn({rows, length}).to(torch::kBFloat16),
+                   w = torch::randn({9, length}).to(torch::kBFloat16);
+      const Tensor exact = torch::mm(x.to(torch::kFloat32), w.to(torch::kFloat32).t());
+      const Tensor found = frozen_product(x, w);
+      ASSERT_EQ(found.scalar_type(), torch::kBFloat16);
+      // Sums in another order may fall on the other side of a rounding border: one unit in the last
+      // of bfloat16's 8 digits.
+      const double largest = exact.abs().max().item<double>();
+      EXPECT_LE((found.to(torch::kFloat32) - exact).abs().max().item<double>(), largest / 256);
+      EXPECT_GE(found.eq(exact.to(torch::kBFloat16)).to(torch::kFloat32).mean().item<double>(),
+                0.95);
+      Tensor y = torch::randn({rows, 9}).to(torch::kBFloat16);
+      const Tensor sum = y.to(torch::kFloat32) + exact * 0.5;
+      add_frozen_product(y, x, w, 0.5);
+      EXPECT_LE((y.to(torch::kFloat32) - sum).abs().max().item<double>(),
+                sum.abs().max().item<double>() / 256);
+    }
+  }
 }
 
 TEST(FewRowsProduct, ARowDoesNotDependOnTheOthers) {
