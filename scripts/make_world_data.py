@@ -85,6 +85,9 @@ def parse_arguments(arguments: List[str]) -> argparse.Namespace:
         help="of the other scp rows: questions that need two facts")  # fmt: skip
     add("--copy-share", type=share, default=0.3, metavar="X",
         help="of the paraphrase rows: the answer is the document itself")  # fmt: skip
+    add("--brief-share", type=share, default=0.0, metavar="X",
+        help="of the scp training rows: documents of a sentence or two, which a model learns to "
+        "read sooner")  # fmt: skip
     add("--pairs", type=count_from(1), default=5, metavar="N",
         help="questions of an scp row at most")  # fmt: skip
     add("--two-hop-share", type=share, default=0.4, metavar="X",
@@ -108,7 +111,7 @@ class SplitRows:
         writer = self._writer(world, "documents")
         self.corpus = Corpus(world, [writer.write(entity) for entity in world.entities])
 
-    def scp(self, num_rows: int) -> Iterator[dict]:
+    def scp(self, num_rows: int, brief_share: float = 0.0) -> Iterator[dict]:
         """Every row tells of a thing anew; the things come up in turn."""
         settings, draw = self._settings, self._draw("scp")
         world = self.corpus.world
@@ -121,7 +124,13 @@ class SplitRows:
         kinds += ["complex"] * num_complex
         kinds += ["simple"] * (num_rows - len(kinds))
         for i, kind in enumerate(draw.shuffled(kinds)):
-            document = writer.write(entities[i % len(entities)])
+            entity = entities[i % len(entities)]
+            if brief_share > 0 and draw.chance(brief_share):
+                # Of a single fact some can be told in one way only.
+                num_facts = 2 if kind == "paraphrase" else draw.between(1, 2)
+                document = writer.write_brief(entity, num_facts)
+            else:
+                document = writer.write(entity)
             if kind in ("copy", "paraphrase"):
                 versions = [document.text]
                 if kind == "paraphrase":
@@ -129,8 +138,11 @@ class SplitRows:
                     versions = list(dict.fromkeys(told))
                 yield {"data_type": "paraphrase", "docs": [document.text], "answers": versions}
                 continue
-            make_pairs = self._complex_pairs if kind == "complex" else self._simple_pairs
+            is_complex = kind == "complex" and len(document.stated) > 1
+            make_pairs = self._complex_pairs if is_complex else self._simple_pairs
             pairs = make_pairs(document, draw)[: settings.pairs]
+            if not pairs:
+                raise ValueError(f"nothing can be asked of the document: {document.text}")
             yield {
                 "data_type": "qa",
                 "question": [question for question, _ in pairs],
@@ -257,7 +269,7 @@ def files(settings: argparse.Namespace) -> Iterator[Tuple[str, Iterable[dict]]]:
         yield "joint.jsonl", train.questions("joint", 8, large)
         yield "evaluation.jsonl", evaluation(8)
         return
-    yield "scp_train.jsonl", train.scp(settings.scp_rows)
+    yield "scp_train.jsonl", train.scp(settings.scp_rows, settings.brief_share)
     yield "scp_valid.jsonl", valid.scp(settings.valid_rows)
     yield "tune_train.jsonl", tune(train, settings.tune_rows)
     yield "tune_valid.jsonl", tune(valid, settings.valid_rows)

@@ -119,6 +119,10 @@ class DocumentWriter:
                 return document
         raise ValueError(f"no document of the right length can be written about {entity.name}")
 
+    def write_brief(self, entity: Entity, num_facts: int) -> Document:
+        """A document of so few of the entity's facts, in as many sentences or fewer."""
+        return self._told(entity, self._draw.shuffled(entity.facts)[:num_facts], (), frozenset())
+
     def paraphrase(self, document: Document) -> Document:
         """The same facts and remarks in another order and, as far as there are any, other words."""
         for _ in range(20):

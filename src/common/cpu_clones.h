@@ -1,8 +1,8 @@
 // A function marked CLARA_CPU_CLONES is compiled once for each instruction set, and the processor
 // picks its own; what it calls must be inlined into it (CLARA_INLINE). CLARA_FMA_CLONES is for
-// products of float32: they need fused multiply-add, which the set "avx2" does not promise.
-// Where there is AVX-512 it is that of x86-64-v4: "avx512f" alone has no 16-bit integers in 512 bits,
-// and loops over bfloat16 were left scalar.
+// products in float32: they need fused multiply-add, which the set "avx2" does not promise.
+// Where there is AVX-512 it is that of x86-64-v4: "avx512f" alone has no 16-bit integers in 512
+// bits, and loops over bfloat16 were left scalar.
 #pragma once
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \

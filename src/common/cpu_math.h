@@ -16,7 +16,7 @@ CLARA_INLINE float load(const Bf16* p) {
 }
 CLARA_INLINE void store(float* p, float v) { *p = v; }
 /// The bits of v rounded to bfloat16's precision, to nearest even; the lower half is not cleared.
-/// Infinities survive; a NaN keeps a set bit because the payload is never all ones here.
+/// Infinities survive, and the quiet NaNs that arithmetic makes.
 CLARA_INLINE std::uint32_t bits_rounded_to_bf16(float v) {
   const auto bits = std::bit_cast<std::uint32_t>(v);
   return bits + 0x7FFFU + ((bits >> 16) & 1U);

@@ -27,7 +27,8 @@ constexpr std::int64_t kQueryBlock = 128;
 /// which compiles a kernel for each, and sequences of like length share products. Causality hides
 /// the padding.
 constexpr std::int64_t kLengthMultiple = 16;
-/// Scores that one batched product makes at most, so that they stay in the cache of their core.
+/// Scores that one batched product should not exceed, so that they stay in the cache of their core
+/// (a single pair may).
 constexpr std::int64_t kScoresAtATime = 1 << 19;
 
 std::int64_t padded_length(std::int64_t length) {
@@ -107,6 +108,8 @@ std::vector<std::vector<PairRange>> dealt_to_threads(const std::vector<PairRange
     *least += range.count * range.padded * (range.padded + kQueryBlock);
     of_thread[static_cast<std::size_t>(least - work.begin())].push_back(range);
   }
+  // Of few ranges each has a thread of its own, and the threads behind them have none.
+  of_thread.resize(std::min(of_thread.size(), ranges.size()));
   return of_thread;
 }
 
@@ -115,7 +118,8 @@ c10::intrusive_ptr<AttentionPlan> make_plan(const AttentionShape& shape,
   auto plan = c10::make_intrusive<AttentionPlan>();
   plan->shape = shape;
   plan->layout = layout;
-  const std::int64_t num = layout->num_sequences(), threads = at::get_num_threads();
+  const std::int64_t num = layout->num_sequences(),
+                     threads = at::in_parallel_region() ? 1 : at::get_num_threads();
   plan->by_length.resize(static_cast<std::size_t>(num));
   std::iota(plan->by_length.begin(), plan->by_length.end(), 0);
   std::stable_sort(plan->by_length.begin(), plan->by_length.end(),
@@ -142,11 +146,17 @@ void for_each_range(const AttentionPlan& plan, F task) {
                    });
 }
 
+/// Calls `task(place)` for all sequences on the intra-op threads, which take turns: places are
+/// ordered by length.
 template <typename F>
 void for_each_place(const AttentionPlan& plan, F task) {
-  at::parallel_for(0, plan.layout->num_sequences(), 1, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t num = plan.layout->num_sequences(),
+                     stride = std::min<std::int64_t>(num, at::get_num_threads());
+  at::parallel_for(0, stride, 1, [&](std::int64_t begin, std::int64_t end) {
     const at::NoGradGuard no_grad;
-    for (std::int64_t place = begin; place < end; ++place) task(place);
+    for (std::int64_t first = begin; first < end; ++first) {
+      for (std::int64_t place = first; place < num; place += stride) task(place);
+    }
   });
 }
 

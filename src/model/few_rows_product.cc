@@ -141,7 +141,7 @@ torch::Tensor frozen_product(const torch::Tensor& x, const torch::Tensor& w) {
 
 void add_frozen_product(torch::Tensor& y, const torch::Tensor& x, const torch::Tensor& w,
                         double scale) {
-  if (is_few(x, w) && y.stride(1) == 1) {
+  if (is_few(x, w) && y.stride(1) == 1 && y.scalar_type() == w.scalar_type()) {
     product(x, w, scale, /*add=*/true, y);
   } else {
     y.addmm_(x, w.t(), 1, scale);

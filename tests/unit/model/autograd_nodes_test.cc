@@ -437,6 +437,29 @@ TEST_P(PackedAttention, EqualsEachSequenceAloneByTheTextbook) {
   EXPECT_TRUE(all_close(v.grad(), float32_of(wide_v.grad()), 1e-4));
 }
 
+TEST_P(PackedAttention, ThreadsShareThePairsAndGiveTheSame) {
+  const auto& [name, shape, lengths] = GetParam();
+  const auto layout = std::make_shared<PackedLayout>(lengths, torch::kCPU);
+  const std::int64_t total = layout->total_tokens();
+  const Tensor q = leaf({total, shape.num_heads * shape.head_dim}, 2),
+               k = leaf({total, shape.num_kv_heads * shape.head_dim}, 2),
+               v = leaf({total, shape.num_kv_heads * shape.head_dim});
+  const Tensor direction = torch::randn_like(q);
+  const auto results = [&](int threads) {
+    torch::set_num_threads(threads);
+    const Tensor out = packed_attention(q, k, v, shape, layout, rotary(shape, *layout));
+    backward_along({out}, {direction});
+    std::vector<Tensor> all{out.detach()};
+    for (const Tensor& t : {q, k, v}) {
+      all.push_back(t.grad().clone());
+      t.mutable_grad().zero_();
+    }
+    return all;
+  };
+  const std::vector<Tensor> one = results(1), three = results(3);
+  for (std::size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(all_close(three[i], one[i], 1e-5)) << i;
+}
+
 TEST_P(PackedAttention, Bfloat16StaysNearFloat32) {
   const auto& [name, shape, lengths] = GetParam();
   const auto layout = std::make_shared<PackedLayout>(lengths, torch::kCPU);
@@ -500,6 +523,7 @@ INSTANTIATE_TEST_SUITE_P(
         AttentionCase{"all_lengths", {4, 2, 8}, {1, 16, 17, 130, 300}},
         AttentionCase{"like_lengths", {6, 2, 16}, {20, 130, 17, 25, 131, 32, 3, 140, 19}},
         AttentionCase{"many_of_one_length", {4, 2, 8}, std::vector<std::int64_t>(70, 90)},
+        AttentionCase{"ranges_begin_at_any_head", {6, 3, 8}, std::vector<std::int64_t>(20, 90)},
         AttentionCase{"no_groups", {3, 3, 8}, {5, 129, 1}},
         AttentionCase{"one_group", {4, 1, 16}, {33, 2, 128}}),
     [](const auto& param) { return param.param.name; });

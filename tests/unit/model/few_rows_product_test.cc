@@ -18,6 +18,14 @@ void expect_close(const Tensor& found, const Tensor& expected) {
       << (found - expected).abs().max().item<double>();
 }
 
+/// Sums in another order may fall on the other side of a rounding border, by one unit in the last
+/// of bfloat16's 8 digits, but few do.
+void expect_rounded(const Tensor& found, const Tensor& exact) {
+  EXPECT_LE((found.to(torch::kFloat32) - exact).abs().max().item<double>(),
+            exact.abs().max().item<double>() / 128);
+  EXPECT_GE(found.eq(exact.to(torch::kBFloat16)).to(torch::kFloat32).mean().item<double>(), 0.95);
+}
+
 TEST(FewRowsProduct, EqualsTheLibrarys) {
   torch::manual_seed(3);
   for (const std::int64_t length : {1, 7, 16, 48, 100, 577}) {
@@ -60,8 +68,9 @@ TEST(FewRowsProduct, Bfloat16IsRoundedOnceFromFloat32) {
   torch::manual_seed(5);
   for (const std::int64_t length : {1, 7, 48, 577}) {
     for (const std::int64_t rows : {1, 4, 11, 16}) {
-      const Tensor x = torch::randn({rows, length}).to(torch::kBFloat16),
-                   w = torch::randn({9, length}).to(torch::kBFloat16);
+      // Rows that lie apart.
+      const Tensor x = torch::randn({rows, length + 3}).to(torch::kBFloat16).narrow(1, 2, length),
+                   w = torch::randn({9, length + 5}).to(torch::kBFloat16).narrow(1, 1, length);
       const Tensor exact = torch::mm(x.to(torch::kFloat32), w.to(torch::kFloat32).t());
       const Tensor found = frozen_product(x, w);
       ASSERT_EQ(found.scalar_type(), torch::kBFloat16);
@@ -74,8 +83,7 @@ TEST(FewRowsProduct, Bfloat16IsRoundedOnceFromFloat32) {
       Tensor y = torch::randn({rows, 9}).to(torch::kBFloat16);
       const Tensor sum = y.to(torch::kFloat32) + exact * 0.5;
       add_frozen_product(y, x, w, 0.5);
-      EXPECT_LE((y.to(torch::kFloat32) - sum).abs().max().item<double>(),
-                sum.abs().max().item<double>() / 256);
+      expect_rounded(y, sum);
     }
   }
 }

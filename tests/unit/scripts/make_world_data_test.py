@@ -137,6 +137,25 @@ class WorldData(unittest.TestCase):
                 (again / name).read_bytes(), (self.root / "full" / name).read_bytes(), name
             )
 
+    def test_brief_documents_come_in_scp_training_rows_alone_and_every_row_asks_or_retells(self):
+        brief = self.root / "brief"
+        self.assertEqual(run(f"--out={brief}", *SMALL, "--brief-share=1")[0], 0)
+        for path in sorted((self.root / "full").iterdir()):
+            same = path.read_bytes() == (brief / path.name).read_bytes()
+            self.assertEqual(same, path.name != "scp_train.jsonl", path.name)
+        rows = read(brief / "scp_train.jsonl")
+        lengths = sorted(len(row["docs"][0].split()) for row in rows)
+        self.assertLess(lengths[len(rows) // 2], 20)  # half of them are shorter than any other
+        copies = 0
+        for row in rows:
+            if row["data_type"] == "qa":
+                self.assert_texts(row["question"], len(row["answers"]))
+            else:
+                self.assert_texts(row["answers"])
+                copies += row["answers"] == row["docs"]
+        paraphrases = sum(row["data_type"] == "paraphrase" for row in rows)
+        self.assertLess(copies, 0.5 * paraphrases)  # 0.3 are asked for
+
     def test_the_samples_of_the_repository_are_made_by_the_generator(self):
         out = self.root / "samples"
         self.assertEqual(run(f"--out={out}", "--samples")[0], 0)
