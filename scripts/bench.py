@@ -146,7 +146,12 @@ class Bench:
         self.results: dict[str, list[dict]] = {}
 
     def keep(self, name: str, result: dict) -> None:
+        """Also writes what there is so far: a stop in the second hour loses nothing of the first."""
         self.results.setdefault(name, []).append(result)
+        self.write({"unfinished": True})
+
+    def write(self, more: dict) -> None:
+        self.options.out.write_text(json.dumps({**more, "runs": self.results}, indent=1) + "\n", encoding="utf-8")
 
     def clara(self, name: str, kind: str, dtype: str, *more: str) -> None:
         data = self.options.rows / f"{'joint' if kind in ('joint_warm', 'encode') else kind}.jsonl"
@@ -367,9 +372,8 @@ def main() -> None:
     rows = table(bench)
     print(f"{started}\n{options.threads} threads, {options.repetitions} repetitions, commit {commit.stdout.strip() or '?'}\n")
     print_table(rows)
-    options.out.write_text(json.dumps(
-        {"machine": started, "load_at_the_end": os.getloadavg(), "threads": options.threads,
-         "commit": commit.stdout.strip(), "table": rows, "runs": bench.results}, indent=1) + "\n", encoding="utf-8")
+    bench.write({"machine": started, "load_at_the_end": os.getloadavg(), "threads": options.threads,
+                 "commit": commit.stdout.strip(), "table": rows})
     print(f"\n{options.out}")
 
 
