@@ -9,7 +9,7 @@
 
 namespace clara {
 
-/// Above this many rows the library's product is faster.
+/// Above this many rows the library's product is faster (measured in float32).
 inline constexpr std::int64_t kFewRows = 16;
 
 /// x Wᵀ. x [m, in], w [out, in], one dtype → [m, out]. Up to kFewRows rows of float32 or bfloat16

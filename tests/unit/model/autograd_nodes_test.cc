@@ -1,5 +1,6 @@
 // The hand-written gradients of the model against plain autograd in float64: linear layers with
 // adapters, dropout, RMSNorm, SwiGLU, packed attention, chunked cross-entropy.
+#include <array>
 #include <cmath>
 #include <functional>
 
@@ -409,15 +410,18 @@ class PackedAttention : public AutogradNodes, public ::testing::WithParamInterfa
   static RotaryTable rotary(const AttentionShape& shape, const PackedLayout& layout) {
     return rotary_table(rotary_inverse_frequencies({}, shape.head_dim), layout.positions());
   }
+  /// q, k, v of so many tokens.
+  static std::array<Tensor, 3> random_inputs(const AttentionShape& shape, std::int64_t total) {
+    return {leaf({total, shape.num_heads * shape.head_dim}, 2),
+            leaf({total, shape.num_kv_heads * shape.head_dim}, 2),
+            leaf({total, shape.num_kv_heads * shape.head_dim})};
+  }
 };
 
 TEST_P(PackedAttention, EqualsEachSequenceAloneByTheTextbook) {
   const auto& [name, shape, lengths] = GetParam();
   const auto layout = std::make_shared<PackedLayout>(lengths, torch::kCPU);
-  const std::int64_t total = layout->total_tokens();
-  const Tensor q = leaf({total, shape.num_heads * shape.head_dim}, 2),
-               k = leaf({total, shape.num_kv_heads * shape.head_dim}, 2),
-               v = leaf({total, shape.num_kv_heads * shape.head_dim});
+  const auto [q, k, v] = random_inputs(shape, layout->total_tokens());
   const Tensor wide_q = wide_leaf(q), wide_k = wide_leaf(k), wide_v = wide_leaf(v);
   std::vector<Tensor> parts;
   for (std::int64_t n = 0; n < layout->num_sequences(); ++n) {
@@ -440,12 +444,9 @@ TEST_P(PackedAttention, EqualsEachSequenceAloneByTheTextbook) {
 TEST_P(PackedAttention, ThreadsShareThePairsAndGiveTheSame) {
   const auto& [name, shape, lengths] = GetParam();
   const auto layout = std::make_shared<PackedLayout>(lengths, torch::kCPU);
-  const std::int64_t total = layout->total_tokens();
-  const Tensor q = leaf({total, shape.num_heads * shape.head_dim}, 2),
-               k = leaf({total, shape.num_kv_heads * shape.head_dim}, 2),
-               v = leaf({total, shape.num_kv_heads * shape.head_dim});
+  const auto [q, k, v] = random_inputs(shape, layout->total_tokens());
   const Tensor direction = torch::randn_like(q);
-  const auto results = [&](int threads) {
+  const auto results = [&, q = q, k = k, v = v](int threads) {
     torch::set_num_threads(threads);
     const Tensor out = packed_attention(q, k, v, shape, layout, rotary(shape, *layout));
     backward_along({out}, {direction});
