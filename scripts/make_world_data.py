@@ -92,6 +92,9 @@ def parse_arguments(arguments: List[str]) -> argparse.Namespace:
         help="questions of an scp row at most")  # fmt: skip
     add("--two-hop-share", type=share, default=0.4, metavar="X",
         help="of the tune, joint and evaluation rows")  # fmt: skip
+    add("--tell-share", type=share, default=0.0, metavar="X",
+        help="of the other tune and joint training rows: all that is known of a thing is asked "
+        "for, and the answer is its document, which teaches more a row than a word or two")  # fmt: skip
     add("--samples", action="store_true",
         help="write the small files of data/samples instead: a few rows of each kind, of worlds of "
         f"{_SAMPLE_ENTITIES} things")  # fmt: skip
@@ -150,7 +153,9 @@ class SplitRows:
                 "docs": [document.text],
             }
 
-    def questions(self, purpose: str, num_rows: int, num_documents: int) -> Iterator[dict]:
+    def questions(
+        self, purpose: str, num_rows: int, num_documents: int, tell_share: float = 0.0
+    ) -> Iterator[dict]:
         """Rows with `question`, `docs`, `answers`, `pos_index` and what kind of question it is."""
         draw = self._draw(purpose)
         entities = self.corpus.world.entities
@@ -159,7 +164,8 @@ class SplitRows:
         num_two_hop = round(num_rows * self._settings.two_hop_share) if num_documents >= 3 else 0
         num_bridges = round(num_two_hop * _BRIDGE_SHARE)
         types = ["bridge"] * num_bridges + ["comparison"] * (num_two_hop - num_bridges)
-        types += ["one_hop"] * (num_rows - num_two_hop)
+        types += ["tell"] * round((num_rows - num_two_hop) * tell_share)
+        types += ["one_hop"] * (num_rows - len(types))
         for type_ in draw.shuffled(types):
             for _ in range(10000):
                 queue = queue or draw.shuffled(entities)
@@ -256,8 +262,8 @@ def files(settings: argparse.Namespace) -> Iterator[Tuple[str, Iterable[dict]]]:
     test = SplitRows(settings, builder, "eval", settings.heldout_entities)
     small, large = settings.tune_documents, settings.candidates
 
-    def tune(split: SplitRows, num_rows: int):
-        return [tune_row(row) for row in split.questions("tune", num_rows, small)]
+    def tune(split: SplitRows, num_rows: int, tell_share: float = 0.0):
+        return [tune_row(row) for row in split.questions("tune", num_rows, small, tell_share)]
 
     def evaluation(num_rows: int):
         rows = test.questions("evaluation", num_rows, large)
@@ -271,9 +277,11 @@ def files(settings: argparse.Namespace) -> Iterator[Tuple[str, Iterable[dict]]]:
         return
     yield "scp_train.jsonl", train.scp(settings.scp_rows, settings.brief_share)
     yield "scp_valid.jsonl", valid.scp(settings.valid_rows)
-    yield "tune_train.jsonl", tune(train, settings.tune_rows)
+    tell_share = settings.tell_share
+    yield "tune_train.jsonl", tune(train, settings.tune_rows, tell_share)
     yield "tune_valid.jsonl", tune(valid, settings.valid_rows)
-    yield "joint_train.jsonl", train.questions("joint", settings.joint_rows, large)
+    joint_train = train.questions("joint", settings.joint_rows, large, tell_share)
+    yield "joint_train.jsonl", joint_train
     yield "joint_valid.jsonl", valid.questions("joint", settings.valid_rows, large)
     yield "eval.jsonl", evaluation(settings.eval_rows)
     documents = [row for split in (train, valid, test) for row in split.documents()]
@@ -295,7 +303,7 @@ def write_rows(path: Path, rows: List[dict]) -> None:
 def summary(name: str, rows: List[dict]) -> Tuple[str, ...]:
     texts = [text for row in rows for text in (row["docs"] if "docs" in row else [row["text"]])]
     mean = sum(len(text.split()) for text in texts) / max(len(texts), 1)
-    two_hop = [row for row in rows if row.get("question_type", "one_hop") != "one_hop"]
+    two_hop = [row for row in rows if row.get("question_type") in ("bridge", "comparison")]
     share_text = f"{len(two_hop) / len(rows):.0%}" if rows and "question_type" in rows[0] else "-"
     return name, f"{len(rows):,}", f"{mean:.1f}", f"{len(set(texts)):,}", share_text
 

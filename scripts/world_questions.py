@@ -13,6 +13,7 @@ from world_names import Draw
 
 _DESCRIBED_SHARE = 0.3  # of one-hop questions: the thing is described instead of named
 _YES_NO_SHARE = 0.3  # of comparison questions
+_TELLING = ("What is known about {s}?", "What is told about {s}?", "Tell me about {s}.")
 _NEAR_SHARE = 0.5  # of distractors: those that share a name; the rest share the relation
 Facts = Tuple[Tuple[str, str], ...]  # (key, text of the value)
 
@@ -22,7 +23,7 @@ _EMPTY_WORDS = ("The", "the", "and", "&")
 @dataclass(frozen=True)
 class Question:
     text: str
-    type: str  # one_hop, bridge, comparison
+    type: str  # one_hop, bridge, comparison, tell
     answer_kind: str
     answers: Tuple[str, ...]  # the answer, then its aliases
     # Ids of the things whose documents are needed; for a bridge in the order of the hops, for a
@@ -139,6 +140,8 @@ class Corpus:
             if draw.chance(_YES_NO_SHARE):
                 return self._yes_no(entity, draw)
             return self._ordered(entity, draw)
+        if type_ == "tell":
+            return self._tell(entity, draw)
         if draw.chance(_DESCRIBED_SHARE):
             return self._described(entity, draw)
         return self._named(entity, draw)
@@ -150,6 +153,15 @@ class Corpus:
         text = ask(relation, entity.mention, verbs_of(self.world, entity, value), draw)
         fact = frozenset([triple(self.world, entity, key)])
         return self._checked(text, "one_hop", relation, value, (entity.id,), fact)
+
+    def _tell(self, entity: Entity, draw: Draw) -> Question:
+        """Asks for all that is known of a thing: the answer is its document."""
+        document = self.documents[entity.id]
+        text = draw.pick(_TELLING).format(s=entity.mention)
+        asked = ((entity.kind, draw.pick(document.stated)),)
+        return Question(
+            text, "tell", "text", (document.text,), (entity.id,), asked, frozenset()
+        )
 
     def _described(self, entity: Entity, draw: Draw) -> Optional[Question]:
         document = self.documents[entity.id]

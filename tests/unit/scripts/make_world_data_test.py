@@ -39,6 +39,7 @@ VALID_FILES = ("scp_valid.jsonl", "tune_valid.jsonl", "joint_valid.jsonl")
 QUESTION_FILES = (
     "tune_train.jsonl", "tune_valid.jsonl", "joint_train.jsonl", "joint_valid.jsonl", "eval.jsonl",
 )  # fmt: skip
+TRAINED_QUESTIONS = ("tune_train.jsonl", "joint_train.jsonl")
 ORDER_KEY = {kind: ordering[0] for kind, ordering in wr.ORDERINGS.items()}
 THING_KEYS = {relation.key for relation in wr.RELATIONS if relation.phrases}
 
@@ -155,6 +156,24 @@ class WorldData(unittest.TestCase):
                 copies += row["answers"] == row["docs"]
         paraphrases = sum(row["data_type"] == "paraphrase" for row in rows)
         self.assertLess(copies, 0.5 * paraphrases)  # 0.3 are asked for
+
+    def test_told_documents_come_in_tune_and_joint_training_rows_alone(self):
+        told = self.root / "told"
+        self.assertEqual(run(f"--out={told}", *SMALL, "--tell-share=0.5")[0], 0)
+        for path in sorted((self.root / "full").iterdir()):
+            same = path.read_bytes() == (told / path.name).read_bytes()
+            self.assertEqual(same, path.name not in TRAINED_QUESTIONS, path.name)
+        for name in TRAINED_QUESTIONS:
+            rows = read(told / name)
+            types = collections.Counter(row["question_type"] for row in rows)
+            self.assertEqual(types["bridge"] + types["comparison"], round(len(rows) * 0.4))
+            self.assertAlmostEqual(types["tell"], types["one_hop"], delta=1)
+            for row in rows:
+                if row["question_type"] == "tell":
+                    (index,) = row["pos_index"]
+                    self.assertEqual(answers_of(row), [row["docs"][index]])
+                    name_asked_for = self.documents[row["docs"][index]]["name"]
+                    self.assertIn(name_asked_for, row["question"])
 
     def test_the_samples_of_the_repository_are_made_by_the_generator(self):
         out = self.root / "samples"
