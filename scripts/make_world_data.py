@@ -11,8 +11,9 @@ every run, on every machine. Written into the output folder (the formats: data/R
     eval.jsonl                             the same, with aliases of the answers
     documents.jsonl                        the document of every thing, by split, with its facts
 
-Training, validation and evaluation are about different worlds: no name of a thing of one is in the
-rows of another. Python standard library only. Exit codes: 0 ok, 2 usage, 3 output.
+Training, validation and evaluation (with --joint-entities joint training, too) are about different
+worlds: no name of a thing of one is in the rows of another. Python standard library only. Exit
+codes: 0 ok, 2 usage, 3 output.
 """
 
 from __future__ import annotations
@@ -73,6 +74,9 @@ def parse_arguments(arguments: List[str]) -> argparse.Namespace:
         help="things, each with its document, in the world of training")  # fmt: skip
     add("--heldout-entities", type=count_from(MIN_ENTITIES), default=400, metavar="N",
         help="things in the world of validation, and again in that of evaluation")  # fmt: skip
+    add("--joint-entities", type=count_from(0), default=0, metavar="N",
+        help="things in a world of its own for joint training: the fewer, the sooner the latents "
+        "of all its documents are kept; 0: the world of training")  # fmt: skip
     add("--max-document-tokens-hint", choices=("full", "short"), default="full",
         help="full: documents of 30 to 200 tokens of a GPT-2-like tokenizer; short: up to about "
         "64, for recipes that must learn in minutes")  # fmt: skip
@@ -99,6 +103,8 @@ def parse_arguments(arguments: List[str]) -> argparse.Namespace:
         help="write the small files of data/samples instead: a few rows of each kind, of worlds of "
         f"{_SAMPLE_ENTITIES} things")  # fmt: skip
     settings = parser.parse_args(arguments)
+    if 0 < settings.joint_entities < MIN_ENTITIES:
+        parser.error(f"argument --joint-entities: expected 0 or a whole number >= {MIN_ENTITIES}")
     if settings.samples:
         settings.train_entities = settings.heldout_entities = _SAMPLE_ENTITIES
     return settings
@@ -260,6 +266,11 @@ def files(settings: argparse.Namespace) -> Iterator[Tuple[str, Iterable[dict]]]:
     train = SplitRows(settings, builder, "train", settings.train_entities)
     valid = SplitRows(settings, builder, "valid", settings.heldout_entities)
     test = SplitRows(settings, builder, "eval", settings.heldout_entities)
+    splits = [train, valid, test]
+    joint = train
+    if settings.joint_entities:
+        joint = SplitRows(settings, builder, "joint", settings.joint_entities)
+        splits.append(joint)
     small, large = settings.tune_documents, settings.candidates
 
     def tune(split: SplitRows, num_rows: int, tell_share: float = 0.0):
@@ -280,11 +291,11 @@ def files(settings: argparse.Namespace) -> Iterator[Tuple[str, Iterable[dict]]]:
     tell_share = settings.tell_share
     yield "tune_train.jsonl", tune(train, settings.tune_rows, tell_share)
     yield "tune_valid.jsonl", tune(valid, settings.valid_rows)
-    joint_train = train.questions("joint", settings.joint_rows, large, tell_share)
+    joint_train = joint.questions("joint", settings.joint_rows, large, tell_share)
     yield "joint_train.jsonl", joint_train
     yield "joint_valid.jsonl", valid.questions("joint", settings.valid_rows, large)
     yield "eval.jsonl", evaluation(settings.eval_rows)
-    documents = [row for split in (train, valid, test) for row in split.documents()]
+    documents = [row for split in splits for row in split.documents()]
     yield "documents.jsonl", documents
 
 
@@ -334,8 +345,10 @@ def main(arguments: List[str]) -> int:
         return 3
     print_table(lines)
     if not settings.samples:
+        of_joint = f"{settings.joint_entities:,} of joint training, "
         print(
-            f"things: {settings.train_entities:,} of training, {settings.heldout_entities:,} of "
+            f"things: {settings.train_entities:,} of training, "
+            f"{of_joint if settings.joint_entities else ''}{settings.heldout_entities:,} of "
             f"validation, {settings.heldout_entities:,} of evaluation; seed {settings.seed}; "
             f"{settings.max_document_tokens_hint} documents"
         )

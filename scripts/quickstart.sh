@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From a fresh machine to a trained, evaluated CLaRa: installs, builds, gets SmolLM2, makes the data of a fictional world,
-# trains scp, tune and joint, evaluates Normal and Oracle, prints the tables. Run it again at any time: it does only what is
-# missing, and goes on with a training run where it was stopped.
+# trains retrieval and generation jointly from the adapters of this repository (or with --from-scratch from nothing),
+# evaluates Normal and Oracle, prints the tables. Run it again at any time: it does only what is missing, and goes on with
+# a training run where it was stopped.
 set -euo pipefail
 
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
@@ -11,16 +12,24 @@ source "$project/scripts/lib_output.sh"
 usage() {
   cat <<'TEXT'
 usage: scripts/quickstart.sh [options]
-  --fresh        delete data/quickstart and runs/quickstart first
-  --no-install   do not look for missing packages
-  --help         this text
+  --from-scratch  train the compressor and generator anew, too (scp, then tune: hours), instead of starting from
+                  data/adapters/smollm2-135m-world; the runs are in runs/quickstart_from_scratch
+  --fresh         delete data/quickstart and the runs of both kinds first
+  --no-install    do not look for missing packages
+  --help          this text
 TEXT
 }
 
+stages=(joint)
+runs=runs/quickstart
 fresh=false
 with_install=true
 while (($#)); do
   case $1 in
+    --from-scratch)
+      stages=(scp tune joint)
+      runs=runs/quickstart_from_scratch
+      ;;
     --fresh) fresh=true ;;
     --no-install) with_install=false ;;
     -h | --help) usage; exit 0 ;;
@@ -33,10 +42,9 @@ cd "$project"
 trap 'printf "error: stopped in phase: %s\n" "${phase_names[-1]:-start}" >&2' ERR
 model=models/smollm2-135m
 data=data/quickstart
-runs=runs/quickstart
 bin=build/release/bin
 if $fresh; then
-  rm -rf "$data" "$runs"
+  rm -rf "$data" runs/quickstart runs/quickstart_from_scratch
 fi
 
 if $with_install; then
@@ -52,25 +60,31 @@ begin_phase "base model"
 .venv/bin/python scripts/fetch_smollm2.py --out "$model"
 
 begin_phase "data"
-if [[ ! -f $data/eval.jsonl ]]; then
+world=(--seed 17 --max-document-tokens-hint short --train-entities 16000 --scp-rows 12000 --brief-share 0.5 --paraphrase-share 0.5
+  --copy-share 1 --pairs 3 --tune-rows 2000 --joint-rows 3000 --joint-entities 1000 --tell-share 0.4 --two-hop-share 0)
+if [[ ! -d $data ]]; then
   # Written beside and moved when whole, so that an interrupted run leaves nothing half-made.
   rm -rf "$data.part"
-  .venv/bin/python scripts/make_world_data.py --out "$data.part" --seed 17 --max-document-tokens-hint short \
-    --paraphrase-share 0.5 --copy-share 0.5 --pairs 3
-  rm -rf "$data"
+  .venv/bin/python scripts/make_world_data.py --out "$data.part" "${world[@]}"
+  printf '%s\n' "${world[*]}" >"$data.part/made_with.txt"
   mv "$data.part" "$data"
-else
+elif [[ -f $data/made_with.txt && $(<"$data/made_with.txt") == "${world[*]}" ]]; then
   say "$data is there"
+else
+  fail 3 "$data was made with other settings than this script's, and the runs with it; --fresh deletes both and begins anew"
 fi
 
-for stage in scp tune joint; do
+# The first stage starts as its config says, each later one from the stage before.
+start=()
+for stage in "${stages[@]}"; do
   begin_phase "train $stage"
   if [[ -f $runs/$stage/final/tokenizer.json ]]; then
     say "$runs/$stage/final is there"
   else
-    "$bin/clara-train" "$stage" --config "configs/quickstart_$stage.yaml" --resume auto
+    "$bin/clara-train" "$stage" --config "configs/quickstart_$stage.yaml" --output "$runs/$stage" --resume auto "${start[@]}"
   fi
   .venv/bin/python scripts/plot_run.py "$runs/$stage"
+  start=(--set "model.init_from=$runs/$stage/final")
 done
 
 # evaluate NAME [OPTION...]: the joint run on questions about things never seen in training.
@@ -80,7 +94,7 @@ evaluate() {
   if [[ -f $runs/joint/eval/$name/scores.json ]]; then
     say "$runs/joint/eval/$name is there"
   else
-    "$bin/clara-eval" --run "$runs/joint" --benchmark records --data "$data/eval.jsonl" --max-rows 40 \
+    "$bin/clara-eval" --run "$runs/joint" --benchmark records --data "$data/eval.jsonl" --max-rows 100 \
       --max-new-tokens 16 --output "$runs/joint/eval/$name" "$@"
   fi
 }
@@ -88,13 +102,14 @@ begin_phase "evaluate"
 evaluate records_normal --setting normal
 evaluate records_oracle --setting oracle
 evaluate records_normal_random --setting normal --select random
+evaluate records_normal_text --setting normal --context text
 evaluate records_normal_none --setting normal --context none
 
 end_phase
 printf '\nResults on %s (entities never seen in training):\n\n' "$data/eval.jsonl"
 "$bin/clara-eval" report "$runs"/joint/eval/records_* --out "$runs/report"
 printf '\nPlots:\n'
-for stage in scp tune joint; do
+for stage in "${stages[@]}"; do
   for plot in "$runs/$stage"/plots/*.png; do
     [[ -e $plot ]] && printf '  %s\n' "$plot"
   done

@@ -96,8 +96,10 @@ train() {
 whole "$data/tune_valid.jsonl" awk 'NR % 25 == 1' "$data/tune_train.jsonl"
 whole "$data/joint_valid.jsonl" awk 'NR % 25 == 1' "$data/joint_train.jsonl"
 train scp "$scp_steps" --set "objective.latent_token_loss={weight: 1.0, steps: $scp_steps, only_steps: $((scp_steps / 3))}"
-train tune "$tune_steps" --set "model.init_from=$out/scp/final"
-train joint "$joint_steps" --set "model.init_from=$out/tune/final"
+train tune "$tune_steps" --set "model.init_from=$out/scp/final" \
+  --set "objective.latent_token_loss={weight: 0.3, steps: $tune_steps, target: document}"
+train joint "$joint_steps" --set "model.init_from=$out/tune/final" --set objective.num_selected=5 \
+  --set "output.keep_best={metric: validation/recall@5, mode: max}"
 
 begin_phase "indexes"
 corpus=(--corpus "$data/evaluation.jsonl")

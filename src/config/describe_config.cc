@@ -104,7 +104,8 @@ std::string member_rows(const std::vector<Field<Owner>>& fields, const std::stri
 std::string default_text(const Field<RunConfig>& field) {
   if (field.path == "stage") return "that of the subcommand";
   if (field.rule.required) return "required";
-  std::string text = code(value_text(field, RunConfig{}));
+  const RunConfig fresh;
+  std::string text = code(value_text(field, fresh));
   for (const StageDefault& special : field.rule.stage_defaults) {
     for (Stage stage : kStages) {
       if ((special.stages & stage_bit(stage)) == 0) continue;

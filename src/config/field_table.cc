@@ -137,7 +137,7 @@ const std::vector<Field<RunConfig>>& run_config_fields() {
         .stages = kScpTune}},
       {CLARA_FIELD(RunConfig, objective.latent_token_loss.weight),
        {.doc = "Weight of the warm-up term that lets each memory token predict its span of the "
-               "document; 0 = off.",
+               "document, or all of it; 0 = off.",
         .range = at_least(0),
         .stages = kScpTune}},
       {CLARA_FIELD(RunConfig, objective.latent_token_loss.steps),
@@ -148,6 +148,10 @@ const std::vector<Field<RunConfig>>& run_config_fields() {
        {.doc = "For the first so many steps it is alone, without cross-entropy; at most "
                "latent_token_loss.steps.",
         .range = at_least(0),
+        .stages = kScpTune}},
+      {CLARA_FIELD(RunConfig, objective.latent_token_loss.target),
+       {.doc = "What a memory token predicts: its span of the document, or all of its tokens.",
+        .choices = {"span", "document"},
         .stages = kScpTune}},
       {CLARA_FIELD(RunConfig, objective.generator_init),
        {.doc = "The generator adapter continues from model.init_from, or is reset.",

@@ -77,8 +77,12 @@ std::vector<LossTerm> CompressionObjective::forward(const MicroBatch& batch,
   }
   terms.push_back({"alignment", compressed.alignment_N.sum()});
   if (latent_token_loss_active(context.step)) {
-    terms.push_back({"latent_token", latent_token_loss(model_, compressed.latents_NMD, documents,
-                                                       settings_.bos_id, settings_.eos_id)});
+    const LatentTokenTarget target = settings_.latent_token_loss.target == "document"
+                                         ? LatentTokenTarget::kDocument
+                                         : LatentTokenTarget::kSpan;
+    terms.push_back(
+        {"latent_token", latent_token_loss(model_, compressed.latents_NMD, documents, target,
+                                           settings_.bos_id, settings_.eos_id)});
   }
   return terms;
 }

@@ -49,6 +49,7 @@ const std::map<std::string, std::string>& other_values() {
       {"objective.latent_token_loss.weight", "1"},
       {"objective.latent_token_loss.steps", "50"},
       {"objective.latent_token_loss.only_steps", "20"},
+      {"objective.latent_token_loss.target", "document"},
       {"objective.generator_init", "reset"},
       {"objective.num_selected", "3"},
       {"objective.temperature", "0.5"},
@@ -221,10 +222,11 @@ TEST(ConfigTable, EveryMemberOfTheStructsIsReachable) {
     EXPECT_EQ(generator_init, fresh.objective.generator_init);
     EXPECT_NE(tuned.objective.generator_init, fresh.objective.generator_init);
     EXPECT_EQ(latent_token_loss.steps, 0);
-    const auto& [weight, steps, only_steps] = tuned.objective.latent_token_loss;
+    const auto& [weight, steps, only_steps, target] = tuned.objective.latent_token_loss;
     EXPECT_NE(weight, 0);
     EXPECT_NE(steps, 0);
     EXPECT_NE(only_steps, 0);
+    EXPECT_NE(target, latent_token_loss.target);
     EXPECT_NE(num_selected, fresh.objective.num_selected);
     EXPECT_NE(temperature, fresh.objective.temperature);
     EXPECT_NE(topk_mask, fresh.objective.topk_mask);

@@ -314,7 +314,7 @@ TEST(CompressionObjective, LossIsTheCrossEntropyPlusTheWeightedAlignment) {
 
 TEST(CompressionObjective, WarmUpTermIsOnForItsStepsAndAloneForItsFirst) {
   StageOptions options;
-  options.latent_token_loss = {0.5, 4, 2};
+  options.latent_token_loss = {0.5, 4, 2, "span"};
   TinyStage tiny = make_stage("scp", std::move(options));
   const auto names = [&](std::int64_t step) {
     std::vector<std::string> result;
@@ -333,6 +333,22 @@ TEST(CompressionObjective, WarmUpTermIsOnForItsStepsAndAloneForItsFirst) {
   EXPECT_EQ(tiny.objective->terms(0)[0].weight, 0.1);
 }
 
+TEST(CompressionObjective, TheWarmUpTermHasTheTargetOfTheConfig) {
+  for (const bool whole : {false, true}) {
+    StageOptions options;
+    options.latent_token_loss = {0.5, 4, 4, whole ? "document" : "span"};
+    TinyStage tiny = make_stage("tune", std::move(options));
+    const torch::NoGradGuard no_grad;
+    const LossTerm term =
+        tiny.objective->forward(pointers_to(tiny.rows), {0, 0, 0, 0, true}).back();
+    const std::vector<const TokenIds*> documents = documents_of(tiny.rows);
+    const Tensor expected = latent_token_loss(
+        *tiny.model, tiny.model->compress(tiny.model->pack(documents)).latents_NMD, documents,
+        whole ? LatentTokenTarget::kDocument : LatentTokenTarget::kSpan, kTinyBos, kTinyEos);
+    EXPECT_NEAR(term.sum.item<float>(), expected.item<float>(), 1e-4) << whole;
+  }
+}
+
 TEST(CompressionObjective, TheWarmUpTermIsOffByDefault) {
   const TinyStage tiny = make_stage("scp");
   EXPECT_EQ(tiny.objective->terms(0).size(), 2U);
@@ -347,32 +363,46 @@ TEST(LatentTokenLoss, IsItsEquation) {
     documents.push_back(compressor_input(tiny_text(stream, length)));
   std::vector<const TokenIds*> pointers;
   for (const TokenIds& document : documents) pointers.push_back(&document);
-  const Tensor latents = torch::randn({5, kTinyNumMemory, kTinyWidth}).set_requires_grad(true);
-  const Tensor wide = latents.detach().to(torch::kFloat64).set_requires_grad(true);
-  const Tensor head = model->base().weights().head.to(torch::kFloat64);
+  for (const LatentTokenTarget target : {LatentTokenTarget::kSpan, LatentTokenTarget::kDocument}) {
+    const Tensor latents = torch::randn({5, kTinyNumMemory, kTinyWidth}).set_requires_grad(true);
+    const Tensor wide = latents.detach().to(torch::kFloat64).set_requires_grad(true);
+    const Tensor head = model->base().weights().head.to(torch::kFloat64);
 
-  Tensor expected = torch::zeros({}, torch::kFloat64);
-  for (std::size_t n = 0; n < documents.size(); ++n) {
-    // Without <ENC>, BOS in front and EOS, memory tokens behind.
-    const TokenIds text(documents[n].begin() + 2, documents[n].end() - 1 - kTinyNumMemory);
-    const auto length = static_cast<std::int64_t>(text.size());
-    if (length == 0) continue;
-    for (std::int64_t j = 0; j < kTinyNumMemory; ++j) {
-      const Tensor log_p =
-          torch::log_softmax(torch::mv(head, wide[static_cast<std::int64_t>(n)][j]), 0);
-      const std::int64_t first = j * length / kTinyNumMemory;
-      const std::int64_t end = std::max((j + 1) * length / kTinyNumMemory, first + 1);
-      Tensor mean = torch::zeros({}, torch::kFloat64);
-      for (std::int64_t t = first; t < end; ++t)
-        mean = mean - log_p[text[static_cast<std::size_t>(t)]] / static_cast<double>(end - first);
-      expected = expected + mean / static_cast<double>(kTinyNumMemory);
+    Tensor expected = torch::zeros({}, torch::kFloat64);
+    for (std::size_t n = 0; n < documents.size(); ++n) {
+      // Without <ENC>, BOS in front and EOS, memory tokens behind.
+      const TokenIds text(documents[n].begin() + 2, documents[n].end() - 1 - kTinyNumMemory);
+      const auto length = static_cast<std::int64_t>(text.size());
+      if (length == 0) continue;
+      for (std::int64_t j = 0; j < kTinyNumMemory; ++j) {
+        const Tensor log_p =
+            torch::log_softmax(torch::mv(head, wide[static_cast<std::int64_t>(n)][j]), 0);
+        const bool whole = target == LatentTokenTarget::kDocument;
+        const std::int64_t first = whole ? 0 : j * length / kTinyNumMemory;
+        const std::int64_t end =
+            whole ? length : std::max((j + 1) * length / kTinyNumMemory, first + 1);
+        Tensor mean = torch::zeros({}, torch::kFloat64);
+        for (std::int64_t t = first; t < end; ++t)
+          mean = mean - log_p[text[static_cast<std::size_t>(t)]] / static_cast<double>(end - first);
+        expected = expected + mean / static_cast<double>(kTinyNumMemory);
+      }
     }
+    const Tensor found = latent_token_loss(*model, latents, pointers, target, kTinyBos, kTinyEos);
+    EXPECT_TRUE(all_close(found, expected.to(torch::kFloat32), 1e-5));
+    found.backward();
+    expected.backward();
+    EXPECT_TRUE(all_close(latents.grad(), wide.grad().to(torch::kFloat32), 1e-5));
   }
-  const Tensor found = latent_token_loss(*model, latents, pointers, kTinyBos, kTinyEos);
-  EXPECT_TRUE(all_close(found, expected.to(torch::kFloat32), 1e-5));
-  found.backward();
-  expected.backward();
-  EXPECT_TRUE(all_close(latents.grad(), wide.grad().to(torch::kFloat32), 1e-5));
+}
+
+TEST(LatentTokenLoss, DocumentsWithoutTextHaveNone) {
+  const auto model = tiny_model();
+  const TokenIds empty = compressor_input({});
+  for (const LatentTokenTarget target : {LatentTokenTarget::kSpan, LatentTokenTarget::kDocument}) {
+    const Tensor latents = torch::randn({1, kTinyNumMemory, kTinyWidth});
+    EXPECT_EQ(
+        latent_token_loss(*model, latents, {&empty}, target, kTinyBos, kTinyEos).item<float>(), 0);
+  }
 }
 
 TEST(LatentTokenLoss, TextStandsAloneWhereTheBaseHasNoBos) {
@@ -382,8 +412,12 @@ TEST(LatentTokenLoss, TextStandsAloneWhereTheBaseHasNoBos) {
   const TokenIds text = tiny_text(stream, 6), with = compressor_input(text);
   TokenIds without = with;
   without.erase(without.begin() + 1);
-  EXPECT_EQ(latent_token_loss(*model, latents, {&with}, kTinyBos, kTinyEos).item<float>(),
-            latent_token_loss(*model, latents, {&without}, -1, kTinyEos).item<float>());
+  const auto loss = [&](const TokenIds& document, TokenId bos_id) {
+    return latent_token_loss(*model, latents, {&document}, LatentTokenTarget::kSpan, bos_id,
+                             kTinyEos)
+        .item<float>();
+  };
+  EXPECT_EQ(loss(with, kTinyBos), loss(without, -1));
 }
 
 TEST(CompressionObjective, ValidationDoesNotDependOnItsBatches) {

@@ -175,6 +175,28 @@ class WorldData(unittest.TestCase):
                     name_asked_for = self.documents[row["docs"][index]]["name"]
                     self.assertIn(name_asked_for, row["question"])
 
+    def test_joint_training_may_have_a_world_of_its_own(self):
+        out = self.root / "joint_world"
+        code, printed, errors = run(f"--out={out}", *SMALL, "--joint-entities=300")
+        self.assertEqual(code, 0, errors)
+        self.assertIn("500 of training, 300 of joint training, 260 of validation", printed)
+        for path in sorted((self.root / "full").iterdir()):
+            same = path.read_bytes() == (out / path.name).read_bytes()
+            self.assertEqual(
+                same, path.name not in ("joint_train.jsonl", "documents.jsonl"), path.name
+            )
+        documents = read(out / "documents.jsonl")
+        told = {row["text"] for row in documents if row["split"] == "joint"}
+        self.assertEqual(len(told), 300)
+        names = {row["name"] for row in documents if row["split"] == "joint"}
+        others = {row["name"] for row in documents if row["split"] != "joint"}
+        self.assertEqual(names & others, set())
+        for row in read(out / "joint_train.jsonl"):
+            self.assertLessEqual(set(row["docs"]), told)
+        code, _, errors = run(f"--out={out}", *SMALL, "--joint-entities=3")
+        self.assertEqual(code, 2)
+        self.assertIn("--joint-entities: expected 0 or a whole number", errors)
+
     def test_the_samples_of_the_repository_are_made_by_the_generator(self):
         out = self.root / "samples"
         self.assertEqual(run(f"--out={out}", "--samples")[0], 0)
