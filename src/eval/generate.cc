@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include <torch/torch.h>
 
@@ -101,7 +102,8 @@ class BatchDecoder {
   BatchDecoder(const ClaraModel& model, const PromptSet& prompts,
                const std::vector<TokenId>& end_ids, const GenerationSettings& settings)
       : model_(model), prompts_(prompts), end_ids_(end_ids), settings_(settings) {
-    if (!settings.plain_base) adapter_ = &model.adapter(AdapterRole::kGenerator);
+    if (!settings.plain_base)
+      adapter_ = model.adapter(AdapterRole::kGenerator).rounded_to(model.base().dtype());
   }
 
   /// Decodes the prompts of these numbers into `answers`.
@@ -157,7 +159,7 @@ class BatchDecoder {
     const torch::Tensor embeddings =
         model_.embed(packed, pieces.empty() ? torch::Tensor() : torch::cat(pieces));
     return model_.base()
-        .forward(embeddings, packed.layout, adapter_, {}, &cache)
+        .forward(embeddings, packed.layout, adapter(), {}, &cache)
         .index_select(0, torch::tensor(last_places, torch::kInt64).to(model_.device()));
   }
 
@@ -170,7 +172,7 @@ class BatchDecoder {
     const std::int64_t seen =
         1 + *std::max_element(active.positions.begin(), active.positions.end());
     return base.forward_next(base.weights().embedding.index_select(0, ids), positions, seen,
-                             adapter_, cache);
+                             adapter(), cache);
   }
 
   /// Appends the newest tokens to their answers and moves the positions on. Returns the places of
@@ -192,11 +194,13 @@ class BatchDecoder {
     return kept;
   }
 
+  const LoraAdapter* adapter() const { return adapter_ ? &*adapter_ : nullptr; }
+
   const ClaraModel& model_;
   const PromptSet& prompts_;
   const std::vector<TokenId>& end_ids_;
   const GenerationSettings& settings_;
-  const LoraAdapter* adapter_ = nullptr;
+  std::optional<LoraAdapter> adapter_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "model/few_rows_product.h"
 #include "model/lora_linear.h"
 #include "model/rms_norm.h"
 #include "model/swiglu.h"

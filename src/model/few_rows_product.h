@@ -1,10 +1,12 @@
-// The product of a few rows with a weight matrix, as decoding has it: the time is that of reading
+// Products of a few rows with weight matrices, as decoding has them: the time is that of reading
 // the weights once. GEMM libraries copy them into their own order first, which costs more than the
 // product itself.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "model/lora_linear.h"
 #include <torch/types.h>
 
 namespace clara {
@@ -16,8 +18,10 @@ inline constexpr std::int64_t kFewRows = 16;
 /// on the CPU are computed here, in float32, everything else by torch::mm.
 torch::Tensor frozen_product(const torch::Tensor& x, const torch::Tensor& w);
 
-/// y += scale · x Wᵀ, by the same rule. y [m, out].
-void add_frozen_product(torch::Tensor& y, const torch::Tensor& x, const torch::Tensor& w,
-                        double scale);
+/// What lora_linear computes, for the newest token of each sequence: x [m, in] → [m, out_i]. No
+/// dropout, no gradient. Few rows, by the same rule, are computed here, all layers in one go and
+/// rounded once at the end: not the rounding of the passes over whole sequences.
+std::vector<torch::Tensor> decoding_linear(const torch::Tensor& x,
+                                           const std::vector<AdaptedLinear>& layers, double scale);
 
 }  // namespace clara

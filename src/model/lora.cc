@@ -100,6 +100,14 @@ LoraAdapter LoraAdapter::clone() const {
   return copy;
 }
 
+LoraAdapter LoraAdapter::rounded_to(torch::Dtype dtype) const {
+  LoraAdapter copy = *this;
+  for (LoraPair& pair : copy.pairs_) {
+    if (pair.defined()) pair = {pair.a.detach().to(dtype), pair.b.detach().to(dtype)};
+  }
+  return copy;
+}
+
 std::vector<std::string> LoraAdapter::target_module_names() const {
   const std::size_t num_layers = pairs_.size() / projections_.size();
   std::vector<std::string> names;

@@ -5,7 +5,6 @@
 #include <optional>
 #include <utility>
 
-#include "model/few_rows_product.h"
 #include <ATen/core/ivalue.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
@@ -171,22 +170,6 @@ std::vector<Tensor> lora_linear(const LinearInput& input, std::vector<AdaptedLin
   const auto maybe = [](const Tensor& t) { return t.defined() ? MaybeTensor(t) : std::nullopt; };
   return LoraLinearNode::apply(input.x, maybe(pairs[0].a), maybe(pairs[0].b), maybe(pairs[1].a),
                                maybe(pairs[1].b), maybe(pairs[2].a), maybe(pairs[2].b), group);
-}
-
-std::vector<Tensor> decoding_linear(const Tensor& x, const std::vector<AdaptedLinear>& layers,
-                                    double scale) {
-  const auto dtype = x.scalar_type();
-  std::vector<Tensor> outputs;
-  for (const AdaptedLinear& layer : layers) {
-    Tensor y = frozen_product(x, layer.weight);
-    if (layer.bias.defined()) y.add_(layer.bias);
-    if (layer.lora.defined()) {
-      const Tensor u = frozen_product(x, layer.lora.a.to(dtype));
-      add_frozen_product(y, u, layer.lora.b.to(dtype), scale);
-    }
-    outputs.push_back(std::move(y));
-  }
-  return outputs;
 }
 
 }  // namespace clara

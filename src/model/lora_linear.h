@@ -39,9 +39,4 @@ struct LinearInput {
 std::vector<torch::Tensor> lora_linear(const LinearInput& input, std::vector<AdaptedLinear> layers,
                                        double scale, const DropoutSpec& dropout);
 
-/// The same for the newest token of each sequence, x [N, in]: no dropout, no gradient, and computed
-/// as few rows (few_rows_product.h), whose rounding is not that of the passes over whole sequences.
-std::vector<torch::Tensor> decoding_linear(const torch::Tensor& x,
-                                           const std::vector<AdaptedLinear>& layers, double scale);
-
 }  // namespace clara

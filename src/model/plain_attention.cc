@@ -1,6 +1,9 @@
 // scaled_dot_product_attention picks the kernel.
 #include "model/plain_attention.h"
 
+#include <cmath>
+#include <limits>
+
 #include <torch/torch.h>
 
 namespace clara {
@@ -44,6 +47,27 @@ Tensor padded_attention(const Tensor& q, const Tensor& k, const Tensor& v,
   return out.transpose(1, 2)
       .reshape({num * longest, shape.num_heads * shape.head_dim})
       .index_select(0, place);
+}
+
+Tensor plain_cached_attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                              const AttentionShape& shape, const Tensor& positions,
+                              std::int64_t longest, const RotaryTable& rotary, LayerCache& cache) {
+  const std::int64_t num = q.size(0), group = shape.num_heads / shape.num_kv_heads;
+  const Tensor rows = torch::arange(num, positions.options());
+  const Tensor q_heads = rotate_heads(q.view({num, shape.num_heads, shape.head_dim}), rotary);
+  cache.keys.index_put_({rows, torch::indexing::Slice(), positions},
+                        rotate_heads(k.view({num, shape.num_kv_heads, shape.head_dim}), rotary));
+  cache.values.index_put_({rows, torch::indexing::Slice(), positions},
+                          v.view({num, shape.num_kv_heads, shape.head_dim}));
+  const Tensor keys = cache.keys.narrow(2, 0, longest), values = cache.values.narrow(2, 0, longest);
+  const Tensor grouped = q_heads.view({num, shape.num_kv_heads, group, shape.head_dim});
+  Tensor scores = torch::matmul(grouped, keys.transpose(2, 3)).to(torch::kFloat32) /
+                  std::sqrt(static_cast<double>(shape.head_dim));
+  const Tensor hidden = torch::arange(longest, positions.options()).unsqueeze(0) >
+                        positions.unsqueeze(1);  // [N, longest]
+  scores.masked_fill_(hidden.view({num, 1, 1, longest}), -std::numeric_limits<double>::infinity());
+  return torch::matmul(scores.softmax(-1).to(q.dtype()), values)
+      .reshape({num, shape.num_heads * shape.head_dim});
 }
 
 }  // namespace clara

@@ -20,4 +20,10 @@ torch::Tensor padded_attention(const torch::Tensor& q, const torch::Tensor& k,
                                const PackedLayout& layout, const RotaryTable& rotary,
                                LayerCache* cache);
 
+/// cached_attention() in operators on the whole cache.
+torch::Tensor plain_cached_attention(const torch::Tensor& q, const torch::Tensor& k,
+                                     const torch::Tensor& v, const AttentionShape& shape,
+                                     const torch::Tensor& positions, std::int64_t longest,
+                                     const RotaryTable& rotary, LayerCache& cache);
+
 }  // namespace clara

@@ -61,6 +61,9 @@ class LoraAdapter {
   void copy_from(const LoraAdapter& other);
   /// An adapter of the same settings with values of its own.
   LoraAdapter clone() const;
+  /// Its values rounded to `dtype`, without gradient, as passes that repeat need them: no pass has
+  /// to round them again. Shares its tensors where they have that dtype already.
+  LoraAdapter rounded_to(torch::Dtype dtype) const;
   /// Names of the adapted layer kinds, sorted ("down_proj", …); full paths of those kinds that only
   /// some blocks adapt.
   std::vector<std::string> target_module_names() const;

@@ -33,10 +33,6 @@ TEST(FewRowsProduct, EqualsTheLibrarys) {
       for (const std::int64_t out : {1, 2, 5, 64}) {
         const Tensor x = torch::randn({rows, length}), w = torch::randn({out, length});
         expect_close(frozen_product(x, w), torch::mm(x, w.t()));
-        Tensor y = torch::randn({rows, out});
-        const Tensor expected = torch::addmm(y, x, w.t(), 1, 0.5);
-        add_frozen_product(y, x, w, 0.5);
-        expect_close(y, expected);
       }
     }
   }
@@ -47,13 +43,6 @@ TEST(FewRowsProduct, TakesRowsThatLieApart) {
   const Tensor wide = torch::randn({5, 40}), w = torch::randn({9, 40});
   const Tensor x = wide.narrow(1, 8, 16), part = w.narrow(1, 3, 16);
   expect_close(frozen_product(x, part), torch::mm(x, part.t()));
-  Tensor out = torch::randn({5, 30});
-  const Tensor before = out.clone();
-  Tensor columns = out.narrow(1, 4, 9);
-  add_frozen_product(columns, x, part, 2.0);
-  expect_close(out.narrow(1, 4, 9), torch::addmm(before.narrow(1, 4, 9), x, part.t(), 1, 2.0));
-  expect_close(out.narrow(1, 0, 4), before.narrow(1, 0, 4));
-  expect_close(out.narrow(1, 13, 17), before.narrow(1, 13, 17));
 }
 
 TEST(FewRowsProduct, OtherTypesAndTransposedWeightsAreTheLibrarys) {
@@ -75,10 +64,6 @@ TEST(FewRowsProduct, Bfloat16IsRoundedOnceFromFloat32) {
       const Tensor found = frozen_product(x, w);
       ASSERT_EQ(found.scalar_type(), torch::kBFloat16);
       expect_rounded(found, exact);
-      Tensor y = torch::randn({rows, 9}).to(torch::kBFloat16);
-      const Tensor sum = y.to(torch::kFloat32) + exact * 0.5;
-      add_frozen_product(y, x, w, 0.5);
-      expect_rounded(y, sum);
     }
   }
 }
@@ -89,6 +74,72 @@ TEST(FewRowsProduct, ARowDoesNotDependOnTheOthers) {
   const Tensor all = next_token_logits(x, w);
   for (std::int64_t row = 0; row < x.size(0); ++row)
     EXPECT_TRUE(torch::equal(next_token_logits(x.narrow(0, row, 1), w)[0], all[row])) << row;
+}
+
+/// Three layers as a block has them: one without bias, one with, one that is not adapted.
+std::vector<AdaptedLinear> some_layers(std::int64_t in, torch::Dtype dtype) {
+  std::vector<AdaptedLinear> layers;
+  for (const std::int64_t out : {37, 8, 64}) {
+    AdaptedLinear& layer = layers.emplace_back();
+    layer.weight = torch::randn({out, in}).to(dtype);
+    if (out != 37) layer.bias = torch::randn({out}).to(dtype);
+    if (out != 64) layer.lora = {torch::randn({6, in}), torch::randn({out, 6})};
+  }
+  return layers;
+}
+
+Tensor exact_result(const Tensor& x, const AdaptedLinear& layer, double scale) {
+  const auto exact = [&](const Tensor& t) { return t.to(x.dtype()).to(torch::kFloat64); };
+  Tensor y = torch::mm(exact(x), exact(layer.weight).t());
+  if (layer.bias.defined()) y += exact(layer.bias);
+  if (layer.lora.defined())
+    y += scale * exact(x).mm(exact(layer.lora.a).t()).mm(exact(layer.lora.b).t());
+  return y.to(torch::kFloat32);
+}
+
+TEST(DecodingLinear, ComputesLayersWithTheirAdaptersAtEveryNumberOfRows) {
+  torch::manual_seed(7);
+  for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
+    for (const std::int64_t in : {5, 90}) {
+      const std::vector<AdaptedLinear> layers = some_layers(in, dtype);
+      for (std::int64_t rows = 1; rows <= kFewRows; ++rows) {
+        const Tensor x = torch::randn({rows, in}).to(dtype);
+        const std::vector<Tensor> found = decoding_linear(x, layers, 2.0);
+        ASSERT_EQ(found.size(), layers.size());
+        for (std::size_t i = 0; i < layers.size(); ++i) {
+          ASSERT_EQ(found[i].scalar_type(), dtype);
+          const Tensor exact = exact_result(x, layers[i], 2.0);
+          if (dtype == torch::kFloat32) {
+            expect_close(found[i], exact);
+          } else {
+            expect_rounded(found[i], exact);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(DecodingLinear, ManyRowsAreTheLibrarys) {
+  torch::manual_seed(8);
+  const std::vector<AdaptedLinear> layers = some_layers(24, torch::kFloat32);
+  const Tensor x = torch::randn({kFewRows + 1, 24});
+  const std::vector<Tensor> found = decoding_linear(x, layers, 0.5);
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    expect_close(found[i], exact_result(x, layers[i], 0.5));
+}
+
+TEST(DecodingLinear, AnAdapterRoundedBeforehandGivesTheSameBits) {
+  torch::manual_seed(9);
+  std::vector<AdaptedLinear> layers = some_layers(48, torch::kBFloat16);
+  const Tensor x = torch::randn({3, 48}).to(torch::kBFloat16);
+  const std::vector<Tensor> before = decoding_linear(x, layers, 2.0);
+  for (AdaptedLinear& layer : layers) {
+    if (layer.lora.defined())
+      layer.lora = {layer.lora.a.to(torch::kBFloat16), layer.lora.b.to(torch::kBFloat16)};
+  }
+  const std::vector<Tensor> after = decoding_linear(x, layers, 2.0);
+  for (std::size_t i = 0; i < layers.size(); ++i) EXPECT_TRUE(torch::equal(before[i], after[i]));
 }
 
 }  // namespace
