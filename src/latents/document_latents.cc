@@ -71,6 +71,20 @@ void add_base(ContentHasher& hasher, const BaseLlm& base) {
   }
 }
 
+/// bfloat16 products are rounded up to this many rows where documents are encoded alone: oneDNN
+/// writes and keeps code for every number of rows that it meets, half a megabyte for each length.
+constexpr std::size_t kRowsMultiple = 16;
+
+/// A document's latents [M, D], encoded by itself.
+torch::Tensor encode_alone(const ClaraModel& model, const TokenIds& document) {
+  std::vector<const TokenIds*> sequences{&document};
+  TokenIds filler;
+  if (model.base().dtype() == torch::kBFloat16)
+    filler.assign((kRowsMultiple - document.size() % kRowsMultiple) % kRowsMultiple, 0);
+  if (!filler.empty()) sequences.push_back(&filler);
+  return model.encode(AdapterRole::kCompressor, model.pack(sequences))[0];
+}
+
 /// Latents [N, M, D] whose bits depend on each document alone: on the CPU those of a product depend
 /// on the other rows, by where several threads split them, so every document is encoded by itself
 /// on one thread, and as many of them at a time as there are threads.
@@ -86,8 +100,7 @@ torch::Tensor encode_each_alone(const ClaraModel& model,
     const torch::NoGradGuard no_grad;
     for (; begin < end; ++begin) {
       for (std::size_t i = next++; i < documents.size(); i = next++) {
-        result[static_cast<std::int64_t>(i)].copy_(
-            model.encode(AdapterRole::kCompressor, model.pack({documents[i]}))[0]);
+        result[static_cast<std::int64_t>(i)].copy_(encode_alone(model, *documents[i]));
       }
     }
   });

@@ -69,7 +69,7 @@ class ClaraModel {
   /// Documents (each ends with its M memory tokens) → latents and alignment losses.
   CompressedDocuments compress(const PackedSequences& documents,
                                const PassSettings& pass = {}) const;
-  /// The latents alone, by any adapter.
+  /// The latents alone, by any adapter: [N, M, D] of the N sequences that have memory tokens.
   torch::Tensor encode(AdapterRole role, const PackedSequences& documents,
                        const PassSettings& pass = {}) const;
   /// Questions → vectors [N, M·D].

@@ -161,6 +161,27 @@ TEST(DocumentLatents, AStoreGivesWhatNoStoreGives) {
   }
 }
 
+TEST(DocumentLatents, TheFillerOfBfloat16RowsChangesNoLatentBeyondRounding) {
+  const auto model = tiny_model({.dtype = torch::kBFloat16});
+  std::vector<TokenIds> texts;
+  for (std::int32_t length = 1; length <= 34; ++length) {  // more than two multiples of 16
+    TokenIds& text = texts.emplace_back();
+    for (std::int32_t i = 0; i < length; ++i) text.push_back(1 + (7 * i + length) % 11);
+    for (std::int32_t m = 0; m < kTinyNumMemory; ++m)
+      text.push_back(static_cast<std::int32_t>(model->base().config().vocab_rows) + m);
+  }
+  std::vector<const TokenIds*> documents;
+  for (const TokenIds& text : texts) documents.push_back(&text);
+  DocumentLatents none(*model, nullptr, 1);
+  DocumentLatents memory(*model, std::make_unique<MemoryLatentStore>(), 64);
+  const Tensor expected = none.fetch(documents), found = memory.fetch(documents);
+  ASSERT_EQ(found.sizes(), expected.sizes());
+  for (std::int64_t i = 0; i < found.size(0); ++i) {
+    EXPECT_LT(relative_error(found[i].to(torch::kFloat32), expected[i].to(torch::kFloat32)), 0.02)
+        << texts[static_cast<std::size_t>(i)].size() << " tokens";
+  }
+}
+
 TEST(DocumentLatents, WhatIsStoredDoesNotDependOnWhatElseWasMissing) {
   // As a resumed run, whose store is empty, and the run that it continues.
   const int threads = at::get_num_threads();
