@@ -238,7 +238,8 @@ def export_rows(options: argparse.Namespace) -> bool:
         subprocess.run([str(options.reference_python), "-c", EXPORT_ROWS, str(options.reference), str(options.rows)],
                        check=True)
         return True
-    print(f"no Python reference ({options.reference}, --reference-python): only clara is timed, on data/samples")
+    lacking = options.reference if options.reference_python else "--reference-python is not given"
+    print(f"no Python reference ({lacking}): only clara is timed, on data/samples")
     for kind in ("scp", "tune", "joint"):
         lines = (PROJECT / f"data/samples/{kind}.jsonl").read_text(encoding="utf-8").splitlines()
         (options.rows / f"{kind}.jsonl").write_text("\n".join((lines * ROWS)[:ROWS]) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the memory that --plan counts with the most that a training process held.
 
-Each line is a run of two steps on SmolLM2-135M on the CPU in float32. The process' peak of resident memory is taken less
+Each line is a run of two steps on SmolLM2-135M on the CPU. The process' peak of resident memory is taken less
 that of the same program when it only plans (libraries, tokenizer, row index). Build first: scripts/bench.sh does.
 """
 
@@ -52,6 +52,7 @@ def planned_bytes(text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=PROJECT / "data/quickstart", help="of scripts/quickstart.sh")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     print(f"{'stage':<6} {'settings':<58} {'planned':>9} {'measured':>9} {'ratio':>6}")
     for stage, settings in CASES:
@@ -60,7 +61,7 @@ def main():
             config.write_text(f"stage: {stage}\n", encoding="utf-8")
             command = [TRAIN, stage, "--config", config]
             every = {
-                "model.base": PROJECT / "models/smollm2-135m", "model.dtype": "float32", "model.device": "cpu",
+                "model.base": PROJECT / "models/smollm2-135m", "model.dtype": options.dtype, "model.device": "cpu",
                 "data.train": f"[{options.data / f'{stage}_train.jsonl'}]", "data.max_rows": 64,
                 "trainer.max_sequence_tokens": 512, "trainer.max_steps": 2, "output.folder": f"{folder}/run",
                 "logging.tensorboard": "false", **settings,

@@ -82,7 +82,8 @@ torch::Tensor encode_alone(const ClaraModel& model, const TokenIds& document) {
   if (model.base().dtype() == torch::kBFloat16)
     filler.assign((kRowsMultiple - document.size() % kRowsMultiple) % kRowsMultiple, 0);
   if (!filler.empty()) sequences.push_back(&filler);
-  return model.encode(AdapterRole::kCompressor, model.pack(sequences))[0];
+  return model.encode(AdapterRole::kCompressor, model.pack(sequences), {},
+                      filler.empty() ? 0 : 1)[0];
 }
 
 /// Latents [N, M, D] whose bits depend on each document alone: on the CPU those of a product depend
@@ -105,6 +106,10 @@ torch::Tensor encode_each_alone(const ClaraModel& model,
     }
   });
   return result;
+}
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 std::string bytes_of(const void* data, std::size_t num_bytes) {
@@ -180,6 +185,8 @@ Hash128 compressor_fingerprint(const ClaraModel& model) {
   ContentHasher hasher;
   hasher.add_field("clara latents 1");
   hasher.add_number(static_cast<std::uint64_t>(model.base().dtype()));
+  // The rows of a product decide about its rounding.
+  if (model.base().dtype() == torch::kBFloat16) hasher.add_number(kRowsMultiple);
   hasher.add_number(static_cast<std::uint64_t>(model.num_memory()));
   const LoraAdapter& compressor = model.adapter(AdapterRole::kCompressor);
   hasher.add_field(std::to_string(compressor.scale()));
@@ -205,9 +212,6 @@ DocumentLatents::DocumentLatents(const ClaraModel& model, std::unique_ptr<Latent
 torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documents) {
   RECORD_USER_SCOPE("clara::compress");
   const torch::NoGradGuard no_grad;
-  const auto since = [](Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  };
   Clock::time_point start = Clock::now();
   // Distinct documents of this call, in order of appearance.
   std::unordered_map<Hash128, std::int64_t> distinct_of_key;
@@ -250,10 +254,12 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
             : encode_documents(model_, AdapterRole::kCompressor, missing, max_tokens_per_batch_);
     const torch::Tensor on_host = read_on_host(encoded);
     num_encoded_ += static_cast<std::int64_t>(missing.size());
+    start = Clock::now();
     for (std::size_t i = 0; i < missing.size(); ++i) {
       latents[missing_places[i]] = on_host[static_cast<std::int64_t>(i)];
       if (store_ != nullptr) store_->put(keys[missing_places[i]], latents[missing_places[i]]);
     }
+    store_seconds_ += since(start);
   }
   start = Clock::now();
   torch::Tensor result = to_device(
@@ -266,6 +272,7 @@ void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
                             Communicator& communicator) {
   if (store_ == nullptr || communicator.size() == 1) return;
   from_others_.clear();
+  Clock::time_point start = Clock::now();
   const auto owner_of = [&](const Hash128& key) {
     return static_cast<std::int64_t>(key.lo % static_cast<std::uint64_t>(communicator.size()));
   };
@@ -315,7 +322,9 @@ void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
   if (!to_encode.empty()) {
     std::vector<const TokenIds*> pointers;
     for (const TokenIds& tokens : to_encode) pointers.push_back(&tokens);
-    fetch(pointers);
+    store_seconds_ += since(start);
+    fetch(pointers);  // counts its own
+    start = Clock::now();
   }
   // The answers.
   std::string answers;
@@ -336,6 +345,7 @@ void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
         from_others_.emplace(key, std::move(latents));
     }
   }
+  store_seconds_ += since(start);
 }
 
 }  // namespace clara

@@ -1,5 +1,5 @@
-// Attention of one new token a sequence. On the CPU each (sequence, key-value head) pair is one
-// pass over its keys and one over its values, in float32; elsewhere ATen operators.
+// Attention of one new token a sequence. On the CPU each query head is one pass over its keys and
+// one over its values, in float32; elsewhere ATen operators.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -112,13 +112,46 @@ void attend_to_cache(Kernel kernel, const Tensor& q, const Tensor& k, const Tens
   a.capacity = cache.keys.size(2), a.head_dim = shape.head_dim;
   a.score_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
   const std::int64_t pairs = q.size(0) * shape.num_kv_heads,
-                     macs = 2 * longest * shape.head_dim * a.group;
+                     macs = std::max<std::int64_t>(1, 2 * longest * shape.head_dim * a.group);
   at::parallel_for(
       0, pairs, std::max<std::int64_t>(1, kMinMacsPerThread / macs),
       [&](std::int64_t begin, std::int64_t end) {
         std::vector<float> buffer(static_cast<std::size_t>(longest + 2 * shape.head_dim));
         for (std::int64_t pair = begin; pair < end; ++pair) kernel(a, pair, buffer.data());
       });
+}
+
+/// The loops look at addresses alone.
+void check(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionShape& shape,
+           const Tensor& positions, std::int64_t longest, const RotaryTable& rotary,
+           const LayerCache& cache) {
+  const std::int64_t num = q.size(0), width = shape.num_kv_heads * shape.head_dim;
+  const auto is_dense = [&](const Tensor& t, std::int64_t columns) {
+    return t.scalar_type() == q.scalar_type() && t.stride(1) == 1 && t.size(0) == num &&
+           t.size(1) == columns;
+  };
+  const std::int64_t capacity = cache.keys.size(2);
+  const auto is_cache = [&](const Tensor& t) {
+    return t.scalar_type() == q.scalar_type() && t.is_contiguous() &&
+           t.sizes() == torch::IntArrayRef({num, shape.num_kv_heads, capacity, shape.head_dim});
+  };
+  const auto is_table = [&](const Tensor& t) {
+    return t.scalar_type() == torch::kFloat32 && t.is_contiguous() && t.size(0) == num &&
+           2 * t.size(1) <= shape.head_dim;
+  };
+  if (!is_dense(q, shape.num_heads * shape.head_dim) || !is_dense(k, width) || !is_dense(v, width))
+    throw Error("cached attention expects queries, keys and values of one dtype, heads dense");
+  if (!is_cache(cache.keys) || !is_cache(cache.values))
+    throw Error("cached attention expects a contiguous cache of the queries' dtype");
+  if (!is_table(rotary.cos) || !is_table(rotary.sin))
+    throw Error("cached attention expects a contiguous rotary table of all sequences");
+  if (!positions.is_contiguous() || positions.numel() != num || longest > capacity)
+    throw Error("cached attention expects a position for each sequence, inside the cache");
+  const auto* places = positions.const_data_ptr<std::int64_t>();
+  for (std::int64_t n = 0; n < num; ++n) {
+    if (places[n] < 0 || places[n] >= longest)
+      throw Error("cached attention expects positions below the longest sequence's length");
+  }
 }
 
 }  // namespace
@@ -130,9 +163,7 @@ Tensor cached_attention(const Tensor& q, const Tensor& k, const Tensor& v,
   const bool has_loops = dtype == torch::kFloat32 || dtype == torch::kBFloat16;
   if (!cpu::take(q) || !has_loops)
     return plain_cached_attention(q, k, v, shape, positions, longest, rotary, cache);
-  if (q.stride(1) != 1 || k.stride(1) != 1 || v.stride(1) != 1 || !cache.keys.is_contiguous() ||
-      !cache.values.is_contiguous())
-    throw Error("cached attention expects dense heads and a contiguous cache");
+  check(q, k, v, shape, positions, longest, rotary, cache);
   Tensor out = torch::empty({q.size(0), shape.num_heads * shape.head_dim}, q.options());
   if (dtype == torch::kBFloat16) {
     attend_to_cache<Bf16>(attend_bf16, q, k, v, shape, positions, longest, rotary, cache, out);

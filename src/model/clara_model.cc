@@ -93,10 +93,11 @@ CompressedDocuments ClaraModel::compress(const PackedSequences& documents,
 }
 
 torch::Tensor ClaraModel::encode(AdapterRole role, const PackedSequences& documents,
-                                 const PassSettings& pass) const {
+                                 const PassSettings& pass, std::int64_t num_fillers) const {
   const torch::Tensor hidden =
       base_.forward(embed(documents), documents.layout, &adapter(role), pass);
-  return hidden.index_select(0, documents.memory_places).view({-1, num_memory(), hidden.size(1)});
+  return hidden.index_select(0, documents.memory_places)
+      .view({documents.layout->num_sequences() - num_fillers, num_memory(), hidden.size(1)});
 }
 
 torch::Tensor ClaraModel::encode_questions(const PackedSequences& questions,

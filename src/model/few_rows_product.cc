@@ -19,7 +19,7 @@ using torch::Tensor;
 constexpr std::int64_t kMinMacsPerThread = 1 << 18;
 /// How far ahead weights are asked for. Processors do not look beyond a page of 4 KiB by
 /// themselves, and weights that are mapped from a file lie in such pages.
-constexpr std::int64_t kPrefetchBytes = 8192;
+constexpr std::uintptr_t kPrefetchBytes = 8192;
 
 // Their sizes cannot be template arguments.
 template <int kLanes>
@@ -90,6 +90,12 @@ struct Product {
   std::int64_t num_rows = 0;  // m
 };
 
+/// Asks for what comes kPrefetchBytes later, which may lie behind the last weight.
+CLARA_INLINE void prefetch(const void* p) {
+  __builtin_prefetch(
+      reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(p) + kPrefetchBytes));
+}
+
 /// Sums of products that are still spread over the lanes of a vector.
 template <int kLanes, int kRows, int kColumns>
 struct Sums {
@@ -113,8 +119,7 @@ struct Sums {
     const T* w = f.w + o * f.w_stride;
     std::int64_t k = 0;
     for (; k + kLanes <= f.length; k += kLanes) {
-      for (int j = 0; j < kColumns; ++j)
-        __builtin_prefetch(reinterpret_cast<const char*>(w + j * f.w_stride + k) + kPrefetchBytes);
+      for (int j = 0; j < kColumns; ++j) prefetch(w + j * f.w_stride + k);
       add(x + k, f.x_stride, w + k, f.w_stride);
     }
     if (k == f.length) return;
@@ -146,8 +151,13 @@ CLARA_INLINE void block(const Product<T, Y>& p, std::int64_t row, std::int64_t o
 
 template <int kLanes, int kRows, int kColumns, typename T, typename Y>
 CLARA_INLINE void all_rows(const Product<T, Y>& p, std::int64_t o) {
+  // Fewer rows than sums fit the registers wait for each other, so the rest goes by halves.
   std::int64_t row = 0;
   for (; row + kRows <= p.num_rows; row += kRows) block<kLanes, kRows, kColumns>(p, row, o);
+  if constexpr (kRows > 4) {
+    for (; row + 4 <= p.num_rows; row += 4) block<kLanes, 4, kColumns>(p, row, o);
+  }
+  for (; row + 2 <= p.num_rows; row += 2) block<kLanes, 2, kColumns>(p, row, o);
   for (; row < p.num_rows; ++row) block<kLanes, 1, kColumns>(p, row, o);
 }
 
@@ -228,8 +238,9 @@ void run(const std::vector<Product<T, Y>>& products, const std::vector<std::int6
     total += widths[i];
     macs += widths[i] * products[i].num_rows * products[i].base.length;
   }
-  if (total == 0 || macs == 0) return;
-  const std::int64_t grain = std::max<std::int64_t>(2, total * kMinMacsPerThread / macs);
+  if (total == 0) return;
+  const std::int64_t grain =
+      std::max<std::int64_t>(2, total * kMinMacsPerThread / std::max<std::int64_t>(1, macs));
   at::parallel_for(0, total, grain, [&](std::int64_t begin, std::int64_t end) {
     std::int64_t first = 0;  // column of the product's first result
     for (std::size_t i = 0; i < products.size(); ++i) {
@@ -267,7 +278,8 @@ std::vector<Tensor> few_rows_linear(const Tensor& x, const std::vector<AdaptedLi
       const Tensor b = kept.emplace_back(layer.lora.b.to(x.scalar_type()).contiguous());
       p.low_rank = factors<T>(us[i], b);
     }
-    if (layer.bias.defined()) p.bias = values_of<T>(kept.emplace_back(layer.bias.contiguous()));
+    if (layer.bias.defined())
+      p.bias = values_of<T>(kept.emplace_back(layer.bias.to(x.scalar_type()).contiguous()));
     widths.push_back(layer.weight.size(0));
   }
   run(all, widths);

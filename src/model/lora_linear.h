@@ -16,7 +16,7 @@ namespace clara {
 struct AdaptedLinear {
   torch::Tensor weight;  ///< [out, in], compute dtype, no gradient
   torch::Tensor bias;    ///< [out] or undefined
-  LoraPair lora;         ///< float32 masters; undefined where the layer is not adapted
+  LoraPair lora;         ///< undefined where the layer is not adapted; any float dtype
 };
 
 /// The input x [T, in] of a group of layers. Where x is cheap to compute again, backward keeps what

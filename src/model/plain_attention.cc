@@ -1,4 +1,4 @@
-// scaled_dot_product_attention picks the kernel.
+// Whole sequences go to scaled_dot_product_attention, which picks its kernel.
 #include "model/plain_attention.h"
 
 #include <cmath>

@@ -19,6 +19,8 @@ namespace fs = std::filesystem;
 namespace impl = torch::profiler::impl;
 
 constexpr std::string_view kPhasePrefix = "clara::";
+/// A validation runs the objective's passes too, which are no part of a step.
+constexpr std::string_view kValidation = "clara::validate";
 
 double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -30,6 +32,12 @@ std::set<impl::ActivityType> activities() {
   if (torch::cuda::is_available()) result.insert(impl::ActivityType::CUDA);
 #endif
   return result;
+}
+
+using torch::autograd::profiler::KinetoEvent;
+
+bool encloses(const KinetoEvent& outer, const KinetoEvent& inner) {
+  return &outer != &inner && outer.startNs() <= inner.startNs() && inner.endNs() <= outer.endNs();
 }
 
 }  // namespace
@@ -86,13 +94,23 @@ ProfileReport StepProfile::finish() {
   const auto result = torch::autograd::profiler::disableProfiler();
   std::map<std::string, PhaseTime> phases;
   double covered = 0;
-  for (const auto& event : result->events()) {
-    const std::string name = event.name();
-    if (!name.starts_with(kPhasePrefix) || event.deviceType() != c10::DeviceType::CPU) continue;
-    PhaseTime& phase = phases[name.substr(kPhasePrefix.size())];
+  std::vector<const KinetoEvent*> scopes, validations;
+  for (const KinetoEvent& event : result->events()) {
+    if (!event.name().starts_with(kPhasePrefix) || event.deviceType() != c10::DeviceType::CPU)
+      continue;
+    scopes.push_back(&event);
+    if (event.name() == kValidation) validations.push_back(&event);
+  }
+  for (const KinetoEvent* scope : scopes) {
+    const bool is_validating =
+        std::any_of(validations.begin(), validations.end(),
+                    [&](const KinetoEvent* validation) { return encloses(*validation, *scope); });
+    if (is_validating) continue;
+    const double seconds = static_cast<double>(scope->durationNs()) * 1e-9;
+    PhaseTime& phase = phases[scope->name().substr(kPhasePrefix.size())];
     ++phase.calls;
-    phase.seconds += static_cast<double>(event.durationNs()) * 1e-9;
-    covered += static_cast<double>(event.durationNs()) * 1e-9;
+    phase.seconds += seconds;
+    covered += seconds;
   }
   phases["other"] = {"", 0, std::max(0.0, report.seconds - covered)};
   for (auto& [name, phase] : phases) {

@@ -288,8 +288,8 @@ class Run {
     std::vector<std::int64_t> cuts = {rows.num_cut_documents, rows.num_cut_questions,
                                       rows.num_cut_answers, rows.num_dropped_documents};
     in_.communicator.sum(cuts);
-    if (in_.prepare_rows) in_.prepare_rows(rows.rows);
     const double store_before = latent_store_seconds();
+    if (in_.prepare_rows) in_.prepare_rows(rows.rows);
     const StepResult result = train_step(in_.objective, optimizer_, sync_, rows.rows, state_.step,
                                          schedule_.rate(state_.step), settings);
     check_any_row(result.rows);
@@ -363,7 +363,7 @@ class Run {
       state_.is_validation_due = false;
       return {};
     }
-    RECORD_USER_SCOPE("validation");
+    RECORD_USER_SCOPE("clara::validate");
     if (in_.prepare_rows) in_.prepare_rows(in_.validation);
     MetricRow row;
     for (const auto& [name, value] :

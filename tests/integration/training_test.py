@@ -53,6 +53,11 @@ def without_times(rows):
     return [{key: value for key, value in row.items() if "second" not in key} for row in rows]
 
 
+def phase_table(outcome):
+    """Seconds a step of each phase that a profile names."""
+    return dict(re.findall(r"(?m)^  (\w+) +([0-9.]+) +[0-9.]+%", outcome.err))
+
+
 def read_events(path):
     """Payloads of a TFRecord file; fails on a torn record."""
     content, payloads, place = path.read_bytes(), [], 0
@@ -224,7 +229,7 @@ class ProfileTest(ProgramCase):
                 place = self.place(f"profile_{stage}", stage, output__save_every_steps=1)
                 outcome = place.train("--profile", "1")
                 self.assert_ended(outcome)
-                table = dict(re.findall(r"(?m)^  (\w+) +([0-9.]+) +[0-9.]+%", outcome.err))
+                table = phase_table(outcome)
                 self.assertLessEqual(phases | {"step", "other"}, set(table))
                 # Phases do not overlap and leave nothing out.
                 parts = sum(float(seconds) for name, seconds in table.items() if name != "step")
@@ -232,6 +237,23 @@ class ProfileTest(ProgramCase):
                 trace = json.loads((place / "run/profile/trace.json").read_text())
                 names = {event.get("name") for event in trace["traceEvents"]}
                 self.assertLessEqual({f"clara::{phase}" for phase in phases}, names)
+
+
+    def test_a_validation_is_a_phase_of_its_own(self):
+        def calls(place):
+            outcome = place.train("--profile", "1")
+            self.assert_ended(outcome)
+            return dict(re.findall(r"(?m)^  (\w+) +[0-9.]+ +[0-9.]+% +([0-9.]+)$", outcome.err))
+
+        without = calls(self.place("profile_plain", "joint"))
+        place = self.place("profile_validated", "joint", trainer__validate_every_steps=1)
+        place.write("valid.jsonl", read_rows("joint", 2))
+        place.set(data__validation=["valid.jsonl"])
+        validated = calls(place)
+        self.assertEqual(validated["validate"], "1.0")
+        # The passes of the validation are not counted as those of the step.
+        for phase in ("compress", "query", "generate", "loss"):
+            self.assertEqual(validated[phase], without[phase], phase)
 
 
 class LookingTest(ProgramCase):

@@ -55,7 +55,8 @@ class DocumentLatents {
   /// Documents encoded, and documents found, so far.
   std::int64_t num_encoded() const { return num_encoded_; }
   std::int64_t num_found() const { return num_found_; }
-  /// Seconds that `fetch` took for what was stored (looking up, putting together), encoding aside.
+  /// Seconds that `fetch` and `share` took for all but encoding: looking up, storing, putting
+  /// together, what went between ranks and waiting for them.
   double store_seconds() const { return store_seconds_; }
   /// Documents in the store; 0 without one.
   std::int64_t num_stored() const { return store_ != nullptr ? store_->size() : 0; }

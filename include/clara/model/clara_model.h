@@ -69,9 +69,10 @@ class ClaraModel {
   /// Documents (each ends with its M memory tokens) → latents and alignment losses.
   CompressedDocuments compress(const PackedSequences& documents,
                                const PassSettings& pass = {}) const;
-  /// The latents alone, by any adapter: [N, M, D] of the N sequences that have memory tokens.
+  /// The latents alone, by any adapter: [N, M, D]. `num_fillers` sequences more have no memory
+  /// tokens and no latents: they fill up rows.
   torch::Tensor encode(AdapterRole role, const PackedSequences& documents,
-                       const PassSettings& pass = {}) const;
+                       const PassSettings& pass = {}, std::int64_t num_fillers = 0) const;
   /// Questions → vectors [N, M·D].
   torch::Tensor encode_questions(const PackedSequences& questions,
                                  const PassSettings& pass = {}) const;

@@ -12,10 +12,10 @@
 
 namespace clara {
 
-/// One adapted linear layer: y += scale · dropout(x) Aᵀ Bᵀ.
+/// One adapted linear layer: y += scale · dropout(x) Aᵀ Bᵀ. Trained pairs are float32 leaves.
 struct LoraPair {
-  torch::Tensor a;  ///< [R, in] float32, a leaf; undefined where the layer is not adapted
-  torch::Tensor b;  ///< [out, R] float32, a leaf
+  torch::Tensor a;  ///< [R, in]; undefined where the layer is not adapted
+  torch::Tensor b;  ///< [out, R]
   bool defined() const { return a.defined(); }
 };
 

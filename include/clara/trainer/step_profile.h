@@ -11,7 +11,8 @@
 namespace clara {
 
 /// Time of one phase over the profiled steps. Phases are the scopes named "clara::…" in the code
-/// (RECORD_USER_SCOPE, which costs nothing while nothing records); they do not overlap.
+/// (RECORD_USER_SCOPE, which costs nothing while nothing records); they do not overlap. "validate"
+/// is a whole validation, its passes and its saving of a best checkpoint with it.
 struct PhaseTime {
   std::string name;  ///< "compress", "backward", …
   std::int64_t calls = 0;

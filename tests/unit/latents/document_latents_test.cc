@@ -2,10 +2,13 @@
 #include "clara/latents/document_latents.h"
 
 #include <fstream>
+#include <mutex>
+#include <string_view>
 
 #include "tests/support/tensor_compare.h"
 #include "tests/support/tiny_model.h"
 #include "tests/unit/common/temporary_folder.h"
+#include <ATen/record_function.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -182,19 +185,57 @@ TEST(DocumentLatents, TheFillerOfBfloat16RowsChangesNoLatentBeyondRounding) {
   }
 }
 
+/// Notes how many rows the products have that are computed while it lives.
+class ProductRows {
+ public:
+  ProductRows() {
+    found_.clear();
+    handle_ = at::addGlobalCallback(
+        at::RecordFunctionCallback(
+            [](const at::RecordFunction& function) -> std::unique_ptr<at::ObserverContext> {
+              if (std::string_view(function.name()) == "aten::mm") {
+                const std::lock_guard lock(mutex_);
+                found_.push_back(function.inputs()[0].toTensor().size(0));
+              }
+              return nullptr;
+            })
+            .needsInputs(true)
+            .scopes({at::RecordScope::FUNCTION}));
+  }
+  ~ProductRows() { at::removeCallback(handle_); }
+  const std::vector<std::int64_t>& found() const { return found_; }
+
+ private:
+  static inline std::mutex mutex_;
+  static inline std::vector<std::int64_t> found_;
+  at::CallbackHandle handle_;
+};
+
+TEST(DocumentLatents, ProductsOfBfloat16HaveFewNumbersOfRows) {
+  const auto model = tiny_model({.dtype = torch::kBFloat16});
+  const std::vector<Example> rows = joint_rows(3);
+  DocumentLatents latents(*model, std::make_unique<MemoryLatentStore>(), 64);
+  const ProductRows products;
+  latents.fetch(documents_of(rows));
+  EXPECT_FALSE(products.found().empty());
+  for (const std::int64_t num : products.found()) EXPECT_EQ(num % 16, 0) << num;
+}
+
 TEST(DocumentLatents, WhatIsStoredDoesNotDependOnWhatElseWasMissing) {
   // As a resumed run, whose store is empty, and the run that it continues.
   const int threads = at::get_num_threads();
   at::set_num_threads(2);
-  const auto model = tiny_model();
-  const std::vector<Example> rows = joint_rows(3);
-  const std::vector<const TokenIds*> documents = documents_of(rows);
-  DocumentLatents together(*model, std::make_unique<MemoryLatentStore>(), 1 << 20);
-  DocumentLatents apart(*model, std::make_unique<MemoryLatentStore>(), 1 << 20);
-  const Tensor expected = together.fetch(documents);
-  for (std::size_t i = documents.size(); i > 0; i -= 3)
-    apart.fetch({documents[i - 1], documents[i - 2], documents[i - 3]});
-  EXPECT_TRUE(torch::equal(apart.fetch(documents), expected));
+  for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
+    const auto model = tiny_model({.dtype = dtype});
+    const std::vector<Example> rows = joint_rows(3);
+    const std::vector<const TokenIds*> documents = documents_of(rows);
+    DocumentLatents together(*model, std::make_unique<MemoryLatentStore>(), 1 << 20);
+    DocumentLatents apart(*model, std::make_unique<MemoryLatentStore>(), 1 << 20);
+    const Tensor expected = together.fetch(documents);
+    for (std::size_t i = documents.size(); i > 0; i -= 3)
+      apart.fetch({documents[i - 1], documents[i - 2], documents[i - 3]});
+    EXPECT_TRUE(torch::equal(apart.fetch(documents), expected));
+  }
   at::set_num_threads(threads);
 }
 

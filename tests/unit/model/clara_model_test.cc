@@ -396,6 +396,24 @@ TEST(LoraAdapter, StartsWithUniformAAndZeroB) {
   EXPECT_EQ(adapter.scale(), 2.0);
 }
 
+TEST(LoraAdapter, RoundedToIsACopyWithoutGradient) {
+  LoraSettings settings = tiny_lora();
+  settings.target_modules = {"q_proj"};
+  LoraAdapter adapter(tiny_config(), settings, 5, torch::kCPU);
+  adapter.set_requires_grad(true);
+  const Tensor before = adapter.pair(0, 0).a.detach().clone();
+  const LoraAdapter rounded = adapter.rounded_to(torch::kBFloat16);
+  EXPECT_EQ(rounded.pair(0, 0).a.scalar_type(), torch::kBFloat16);
+  EXPECT_TRUE(torch::equal(rounded.pair(0, 0).a, before.to(torch::kBFloat16)));
+  EXPECT_FALSE(rounded.pair(0, 0).a.requires_grad());
+  EXPECT_FALSE(rounded.pair(0, 1).defined());
+  EXPECT_EQ(rounded.scale(), adapter.scale());
+  EXPECT_TRUE(torch::equal(adapter.pair(0, 0).a, before));
+  EXPECT_TRUE(adapter.pair(0, 0).a.requires_grad());
+  // Of the same dtype nothing is copied.
+  EXPECT_TRUE(adapter.rounded_to(torch::kFloat32).pair(0, 0).a.is_alias_of(adapter.pair(0, 0).a));
+}
+
 TEST(LoraAdapter, IsAFunctionOfItsSeed) {
   const auto first = [](std::uint64_t seed) {
     return LoraAdapter(tiny_config(), tiny_lora(), seed, torch::kCPU).named_tensors()[0].tensor;

@@ -120,6 +120,50 @@ TEST(DecodingLinear, ComputesLayersWithTheirAdaptersAtEveryNumberOfRows) {
   }
 }
 
+TEST(DecodingLinear, ARowDoesNotDependOnTheOthers) {
+  torch::manual_seed(10);
+  for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
+    const std::vector<AdaptedLinear> layers = some_layers(83, dtype);
+    const Tensor x = torch::randn({kFewRows, 83}).to(dtype);
+    const std::vector<Tensor> all = decoding_linear(x, layers, 2.0);
+    // Every way in which rows are taken together.
+    for (std::int64_t rows = 1; rows < kFewRows; ++rows) {
+      const std::vector<Tensor> some = decoding_linear(x.narrow(0, 1, rows), layers, 2.0);
+      for (std::size_t i = 0; i < layers.size(); ++i)
+        EXPECT_TRUE(torch::equal(some[i], all[i].narrow(0, 1, rows))) << rows << ", layer " << i;
+    }
+  }
+}
+
+TEST(DecodingLinear, HoweverManyThreadsShareItTheBitsAreTheSame) {
+  const int threads = at::get_num_threads();
+  torch::manual_seed(11);
+  for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
+    // So much work that threads take a hundred results each, in the midst of a layer's.
+    std::vector<AdaptedLinear> layers;
+    for (const std::int64_t out : {301, 64, 150}) {
+      layers.push_back({torch::randn({out, 1100}).to(dtype),
+                        {},
+                        {torch::randn({20, 1100}), torch::randn({out, 20})}});
+    }
+    const Tensor x = torch::randn({kFewRows, 1100}).to(dtype);
+    at::set_num_threads(1);
+    const std::vector<Tensor> alone = decoding_linear(x, layers, 2.0);
+    for (const int shared_by : {2, 3, 4}) {
+      at::set_num_threads(shared_by);
+      const std::vector<Tensor> together = decoding_linear(x, layers, 2.0);
+      for (std::size_t i = 0; i < layers.size(); ++i)
+        EXPECT_TRUE(torch::equal(together[i], alone[i])) << shared_by << " threads, layer " << i;
+    }
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      const Tensor exact = exact_result(x, layers[i], 2.0);
+      EXPECT_LE((alone[i].to(torch::kFloat32) - exact).abs().max().item<double>(),
+                exact.abs().max().item<double>() / (dtype == torch::kFloat32 ? 1e5 : 256.0));
+    }
+  }
+  at::set_num_threads(threads);
+}
+
 TEST(DecodingLinear, ManyRowsAreTheLibrarys) {
   torch::manual_seed(8);
   const std::vector<AdaptedLinear> layers = some_layers(24, torch::kFloat32);
