@@ -21,6 +21,9 @@ class RecordFile {
   /// Hash of the (unpacked) bytes up to the last row.
   const Hash128& content() const { return content_; }
   std::int64_t line(std::int64_t row) const { return index_.line(row); }
+  std::int64_t num_bytes(std::int64_t row) const {
+    return static_cast<std::int64_t>(index_.span(row).num_bytes);
+  }
   /// Throws DataError if the file changed its size since it was opened or cannot be read.
   std::string read(std::int64_t row) const;
 

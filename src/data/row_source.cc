@@ -55,4 +55,9 @@ RecordPlace RowSource::place(std::int64_t index) const {
   return {sources_[source].path, files_[source]->line(index - sources_[source].first_row)};
 }
 
+std::int64_t RowSource::num_bytes(std::int64_t index) const {
+  const std::size_t source = source_of(index);
+  return files_[source]->num_bytes(index - sources_[source].first_row);
+}
+
 }  // namespace clara

@@ -76,7 +76,8 @@ StepRows read_step(TrainingData& data, const TrainerConfig& config, const DataCu
                    std::int64_t rank, std::int64_t size) {
   const std::int64_t end = std::min(cursor.position + config.rows_per_step, data.rows_per_epoch());
   StepRows result;
-  for (std::int64_t position = cursor.position + rank; position < end; position += size) {
+  for (const std::int64_t position :
+       positions_of_rank(data, cursor.epoch, cursor.position, end, rank, size)) {
     std::optional<Example> row = data.row(cursor.epoch, position);
     if (!row) continue;
     result.num_cut_documents += row->num_cut_documents;

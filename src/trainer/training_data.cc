@@ -1,6 +1,9 @@
 // Raw rows → Examples.
 #include "clara/trainer/training_data.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "clara/common/error.h"
 
 namespace clara {
@@ -9,6 +12,22 @@ namespace {
 constexpr std::size_t kKeptMessages = 100;
 
 }  // namespace
+
+std::vector<std::int64_t> positions_of_rank(TrainingData& data, std::int64_t epoch,
+                                            std::int64_t begin, std::int64_t end, std::int64_t rank,
+                                            std::int64_t size) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> rows;  // (−work, position)
+  for (std::int64_t position = begin; position < end; ++position)
+    rows.emplace_back(size > 1 ? -data.work(epoch, position) : 0, position);
+  std::sort(rows.begin(), rows.end());
+  std::vector<std::int64_t> chosen;
+  for (std::int64_t i = 0; i < end - begin; ++i) {
+    const std::int64_t place = i % size, dealt_to = i / size % 2 == 0 ? place : size - 1 - place;
+    if (dealt_to == rank) chosen.push_back(rows[static_cast<std::size_t>(i)].second);
+  }
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
 
 Example ExampleBuilder::build(const RawRow& raw, std::uint64_t epoch, std::uint64_t row) const {
   switch (stage_) {
@@ -54,6 +73,10 @@ std::optional<Example> RecordTrainingData::row(std::int64_t epoch, std::int64_t 
     skipped_rows_.try_emplace(index, is_kept ? error.what() : "");
     return std::nullopt;
   }
+}
+
+std::int64_t RecordTrainingData::work(std::int64_t epoch, std::int64_t position) {
+  return rows_.num_bytes(order_of(epoch)[position]);
 }
 
 std::map<std::int64_t, std::string> RecordTrainingData::skipped_rows() const {

@@ -49,6 +49,8 @@ class RowSource {
   RawRow row(std::int64_t index) const;
   /// The place of row `index`, without reading it.
   RecordPlace place(std::int64_t index) const;
+  /// Length of row `index`'s text, without reading it.
+  std::int64_t num_bytes(std::int64_t index) const;
   /// One entry for each file of the constructor, in its order.
   const std::vector<SourceRows>& sources() const { return sources_; }
 

@@ -30,6 +30,9 @@ class TrainingData {
   /// Row `position` of `epoch`, tokenised; empty for a row that is to be skipped. Called from a
   /// background thread.
   virtual std::optional<Example> row(std::int64_t epoch, std::int64_t position) = 0;
+  /// About how much work a row is, in any unit, without making it: by this the rows of a step are
+  /// dealt to the ranks, so all of them must find the same.
+  virtual std::int64_t work(std::int64_t epoch, std::int64_t position) = 0;
 };
 
 /// Examples held in memory, in the order given, the same every epoch.
@@ -42,10 +45,23 @@ class ExampleList final : public TrainingData {
   std::optional<Example> row(std::int64_t /*epoch*/, std::int64_t position) override {
     return examples_[static_cast<std::size_t>(position)];
   }
+  std::int64_t work(std::int64_t /*epoch*/, std::int64_t position) override {
+    const Example& example = examples_[static_cast<std::size_t>(position)];
+    std::size_t tokens = example.tokens.size() + example.question.size();
+    for (const TokenIds& document : example.documents) tokens += document.size();
+    return static_cast<std::int64_t>(tokens);
+  }
 
  private:
   std::vector<Example> examples_;
 };
+
+/// Which of the rows begin … end − 1 of an epoch belong to `rank`, one of `size`: each rank has as
+/// many, but for one, and about as much work, for the rows are dealt out from the largest to the
+/// smallest, forth and back. In their order.
+std::vector<std::int64_t> positions_of_rank(TrainingData& data, std::int64_t epoch,
+                                            std::int64_t begin, std::int64_t end, std::int64_t rank,
+                                            std::int64_t size);
 
 /// Makes the Example of a raw row for one stage. Throws DataError with the row's place.
 class ExampleBuilder {
@@ -68,6 +84,8 @@ class RecordTrainingData final : public TrainingData {
 
   std::int64_t rows_per_epoch() const override { return rows_per_epoch_; }
   std::optional<Example> row(std::int64_t epoch, std::int64_t position) override;
+  /// Bytes of the record.
+  std::int64_t work(std::int64_t epoch, std::int64_t position) override;
 
   const RowSource& source() const { return rows_; }
   const ExampleBuilder& builder() const { return builder_; }

@@ -33,6 +33,7 @@ std::vector<std::int64_t> lines(const RowSource& rows) {
   std::vector<std::int64_t> all;
   for (std::int64_t i = 0; i < rows.size(); ++i) {
     EXPECT_EQ(rows.row(i).place.line, rows.place(i).line);
+    EXPECT_EQ(rows.num_bytes(i), std::ssize(rows.row(i).text));
     all.push_back(rows.place(i).line);
   }
   return all;

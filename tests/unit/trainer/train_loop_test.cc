@@ -48,6 +48,9 @@ class WatchedRows final : public TrainingData {
     if (position == skipped_row) return std::nullopt;
     return rows_[static_cast<std::size_t>(position)];
   }
+  std::int64_t work(std::int64_t /*epoch*/, std::int64_t position) override {
+    return static_cast<std::int64_t>(rows_[static_cast<std::size_t>(position)].tokens.size());
+  }
   /// How often each (epoch, position) was asked for.
   std::map<std::pair<std::int64_t, std::int64_t>, int> visits() const {
     const std::lock_guard<std::mutex> lock(mutex_);
