@@ -14,35 +14,58 @@ usage: scripts/results.sh --scp-rows FILE --questions FILE... [options]
   --scp-rows FILE      first-stage rows (apple/ml-clara's pretrain_data.jsonl): the last 100 are held out
   --questions FILE...  published training files of HotpotQA, 2WikiMultihopQA, MuSiQue
   --encoder DIR        sentence encoder of the dense baseline (BGE, MiniLM); without it there is none
+  --reranker DIR       cross-encoder that orders BM25's best 100 of the corpus anew; without it there is no such baseline
   --rows N             questions read of each file (default 0: all); every fifth is held out
   --held-out N         held-out questions that are answered (default 0: all)
   --steps S,T,J        steps of scp, tune and joint (default 150,60,60)
   --out DIR            default runs/results
+  --base DIR           base model (default models/smollm2-135m)
+  --programs DIR       where clara-train, clara-eval and clara-data are (default build/release/bin)
 TEXT
 }
 
-scp_rows='' questions=() encoder='' rows=0 held_out=0 steps=150,60,60 out=runs/results
+scp_rows='' questions=() encoder='' reranker='' rows=0 held_out=0 steps=150,60,60
+out=$project/runs/results model=$project/models/smollm2-135m bin=$project/build/release/bin
+# Paths are those of the caller's folder.
 while (($#)); do
   case $1 in
-    --scp-rows) scp_rows=$2; shift ;;
-    --questions) while (($# > 1)) && [[ $2 != --* ]]; do questions+=("$2"); shift; done ;;
-    --encoder) encoder=$2; shift ;;
-    --rows) rows=$2; shift ;;
-    --held-out) held_out=$2; shift ;;
-    --steps) steps=$2; shift ;;
-    --out) out=$2; shift ;;
     -h | --help) usage; exit 0 ;;
+    --scp-rows | --encoder | --reranker | --rows | --held-out | --steps | --out | --base | --programs | --questions)
+      (($# > 1)) && [[ $2 != --* ]] || { usage >&2; fail 2 "$1 needs a value"; } ;;
     *) usage >&2; fail 2 "unknown option $1" ;;
   esac
-  shift
+  case $1 in
+    --scp-rows) scp_rows=$(realpath -m -- "$2") ;;
+    --questions)
+      while (($# > 2)) && [[ $3 != --* ]]; do questions+=("$(realpath -m -- "$2")"); shift; done
+      questions+=("$(realpath -m -- "$2")") ;;
+    --encoder) encoder=$(realpath -m -- "$2") ;;
+    --reranker) reranker=$(realpath -m -- "$2") ;;
+    --rows) rows=$2 ;;
+    --held-out) held_out=$2 ;;
+    --steps) steps=$2 ;;
+    --out) out=$(realpath -m -- "$2") ;;
+    --base) model=$(realpath -m -- "$2") ;;
+    --programs) bin=$(realpath -m -- "$2") ;;
+  esac
+  shift 2
 done
 [[ -n $scp_rows && ${#questions[@]} -gt 0 ]] || { usage >&2; fail 2 "--scp-rows and --questions are needed"; }
+[[ $rows =~ ^[0-9]+$ ]] || fail 2 "--rows: expected a number, found $rows"
+[[ $held_out =~ ^[0-9]+$ ]] || fail 2 "--held-out: expected a number, found $held_out"
+[[ $steps =~ ^[1-9][0-9]*,[1-9][0-9]*,[1-9][0-9]*$ ]] || fail 2 "--steps: expected three numbers as in 150,60,60, found $steps"
 IFS=, read -r scp_steps tune_steps joint_steps <<<"$steps"
+for file in "$scp_rows" "${questions[@]}"; do
+  [[ -f $file ]] || fail 3 "$file: no such file"
+done
+for folder in "$model" ${encoder:+"$encoder"} ${reranker:+"$reranker"}; do
+  [[ -f $folder/config.json ]] || fail 3 "$folder: expected a model's folder with its config.json"
+done
+python=$project/.venv/bin/python
+[[ -x $python ]] || { python=''; warn "no pictures of the runs: $project/.venv is missing (scripts/install_deps.sh)"; }
 
 cd "$project"
 trap 'printf "error: stopped in phase: %s\n" "${phase_names[-1]:-start}" >&2' ERR
-bin=build/release/bin
-model=models/smollm2-135m
 data=$out/data
 for program in clara-train clara-eval clara-data; do
   [[ -x $bin/$program ]] || fail 3 "$bin/$program is missing: run scripts/quickstart.sh or scripts/test.sh first"
@@ -86,12 +109,13 @@ train() {
     say "$out/$stage/final is there"
   else
     "$bin/clara-train" "$stage" --config "configs/quickstart_$stage.yaml" --output "$out/$stage" --resume auto \
+      --set "model.base=$model" \
       --set model.compression_rate=16 --set model.doc_max_tokens=128 --set trainer.max_sequence_tokens=1024 \
       --set "trainer.max_steps=$max_steps" --set trainer.rows_per_step=8 --set "data.train=[$data/${stage}_train.jsonl]" \
       --set data.validation="[$data/${stage}_valid.jsonl]" --set "trainer.validate_every_steps=$max_steps" \
       --set "output.save_every_steps=$max_steps" "$@"
   fi
-  .venv/bin/python scripts/plot_run.py "$out/$stage"
+  [[ -z $python ]] || "$python" scripts/plot_run.py "$out/$stage"
 }
 whole "$data/tune_valid.jsonl" awk 'NR % 25 == 1' "$data/tune_train.jsonl"
 whole "$data/joint_valid.jsonl" awk 'NR % 25 == 1' "$data/joint_train.jsonl"
@@ -112,6 +136,9 @@ for index in "$out"/index/*; do
   found=$data/corpus_$(basename "$index").jsonl
   [[ -f $found ]] || "$bin/clara-data" candidates --data "$data/held_out.jsonl" --index "$index" --out "$found"
 done
+reranked=$data/corpus_reranked.jsonl
+[[ -z $reranker || -f $reranked ]] ||
+  "$bin/clara-data" candidates --data "$data/held_out.jsonl" --index "$out/index/bm25" --rerank "$reranker" --out "$reranked"
 
 begin_phase "evaluate"
 methods=()
@@ -135,6 +162,9 @@ evaluate "corpus: BM25, text" "$data/corpus_bm25.jsonl" "${joint[@]}" --select g
 evaluate "corpus: BM25, latents" "$data/corpus_bm25.jsonl" "${joint[@]}" --select given
 if [[ -n $encoder ]]; then
   evaluate "corpus: dense, text" "$data/corpus_dense.jsonl" "${joint[@]}" --select given --context text
+fi
+if [[ -n $reranker ]]; then
+  evaluate "corpus: BM25 reranked, text" "$reranked" "${joint[@]}" --select given --context text
 fi
 evaluate "corpus: latent index, latents" "$data/corpus_latent.jsonl" "${joint[@]}" --select given
 

@@ -1,0 +1,90 @@
+"""scripts/results.sh on a tiny base: the whole chain from published files to a report, and what it refuses."""
+import json
+import random
+import subprocess
+import unittest
+from pathlib import Path
+
+from program_case import (
+    DATA, OK, PROJECT, TIMEOUT_SECONDS, TINY_BASE, USAGE, Outcome, ProgramCase, environment, program, read_jsonl, read_rows,
+    snapshot, to_lines,
+)  # fmt: skip
+
+NUM_QUESTIONS = 10
+TOWNS = ("Belmar", "Oskel", "Tolvek", "Ruskay", "Imber", "Sarn", "Wexley", "Corvo", "Lund", "Haverly")
+
+
+def hotpot_rows():
+    """Questions in HotpotQA's layout, each with its own person among ten."""
+    draw = random.Random(5)
+    people = [f"Mara {town}ek" for town in TOWNS]
+    rows = []
+    for i, person in enumerate(people):
+        others = draw.sample([p for p in people if p != person], 9)
+        context = [[name, [f"{name} was born in {TOWNS[people.index(name)]}."]] for name in [person, *others]]
+        draw.shuffle(context)
+        rows.append({"_id": str(i), "question": f"Where was {person} born?", "answer": TOWNS[i], "context": context,
+                     "supporting_facts": [[person, 0]], "type": "bridge", "level": "easy"})  # fmt: skip
+    return rows
+
+
+class ResultsScriptTest(ProgramCase):
+    def run_script(self, folder, *options):
+        command = ["bash", str(PROJECT / "scripts/results.sh"), "--base", str(TINY_BASE), "--programs",
+                   str(Path(program("clara-train")).parent), *options]  # fmt: skip
+        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=3 * TIMEOUT_SECONDS)  # fmt: skip
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def files(self, name):
+        folder = self.root / name
+        folder.mkdir()
+        scp = read_rows("scp")
+        (folder / "scp.jsonl").write_text(to_lines((scp * 120)[:116]), encoding="utf-8")
+        (folder / "hotpot.json").write_text(json.dumps(hotpot_rows()), encoding="utf-8")
+        return folder
+
+    def test_published_files_become_a_report_and_a_second_run_finds_all_there(self):
+        folder = self.files("whole")
+        options = ("--scp-rows", "scp.jsonl", "--questions", "hotpot.json", "--steps", "1,1,1", "--out", "out")
+        outcome = self.run_script(folder, *options)
+        self.assert_ended(outcome, OK)
+        out = folder / "out"
+        self.assertEqual(len(read_jsonl(out / "data/held_out.jsonl")), NUM_QUESTIONS // 5)
+        self.assertEqual(len(read_jsonl(out / "data/joint_train.jsonl")), NUM_QUESTIONS - NUM_QUESTIONS // 5)
+        self.assertEqual(len(read_jsonl(out / "data/scp_train.jsonl")), 16)
+        evaluations = sorted(path.parent.name for path in out.glob("eval/*/scores.json"))
+        self.assertEqual(len(evaluations), 9)
+        for name in ("report.html", "report.md"):
+            self.assertTrue(list((out / "report").glob(name)), name)
+        for method in ("no document", "latents of joint, Oracle", "corpus: latent index, latents"):
+            self.assertIn(method, outcome.out)
+        before = snapshot(out)
+        again = self.run_script(folder, *options)
+        self.assert_ended(again, OK)
+        trained = {name: value for name, value in before.items() if name.endswith((".safetensors", "scores.json", ".jsonl"))}
+        after = snapshot(out)
+        self.assertEqual({name: after[name] for name in trained}, trained)
+
+    def test_refusals_come_before_any_work(self):
+        folder = self.files("refused")
+        good = ("--scp-rows", "scp.jsonl", "--questions", "hotpot.json")
+        for options, code, message in (
+            ((), USAGE, "--scp-rows and --questions are needed"),
+            ((*good, "--no-such-option", "1"), USAGE, "unknown option --no-such-option"),
+            ((*good, "--out"), USAGE, "--out needs a value"),
+            ((*good, "--steps", "1,2"), USAGE, "--steps: expected three numbers"),
+            ((*good, "--rows", "many"), USAGE, "--rows: expected a number, found many"),
+            (("--scp-rows", "absent.jsonl", "--questions", "hotpot.json"), DATA, "absent.jsonl: no such file"),
+            ((*good, "--encoder", "absent"), DATA, "absent: expected a model's folder"),
+            ((*good, "--reranker", "absent"), DATA, "absent: expected a model's folder"),
+        ):
+            with self.subTest(options):
+                outcome = self.run_script(folder, *options, *(("--out", "out") if "--out" not in options else ()))
+                self.assert_ended(outcome, code)
+                self.assert_told(outcome, message)
+                self.assertFalse((folder / "out").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
