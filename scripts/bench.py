@@ -240,9 +240,10 @@ def export_rows(options: argparse.Namespace) -> bool:
         return True
     lacking = options.reference if options.reference_python else "--reference-python is not given"
     print(f"no Python reference ({lacking}): only clara is timed, on data/samples")
+    num_rows = ROWS * RANK_STEPS  # a step takes ROWS, the case `ranks` several steps
     for kind in ("scp", "tune", "joint"):
         lines = (PROJECT / f"data/samples/{kind}.jsonl").read_text(encoding="utf-8").splitlines()
-        (options.rows / f"{kind}.jsonl").write_text("\n".join((lines * ROWS)[:ROWS]) + "\n", encoding="utf-8")
+        (options.rows / f"{kind}.jsonl").write_text("\n".join((lines * num_rows)[:num_rows]) + "\n", encoding="utf-8")
     return False
 
 

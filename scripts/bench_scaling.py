@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time and memory of a step against document length, candidates, compression rate, answer length and batch.
+"""Time and memory of a step against lengths of documents and answers, compression rate, rows, documents and candidates.
 
 Rows are made up to have exactly the lengths asked for. Each point is a fresh process; the best of --repetitions counts.
 Writes scaling.json and scaling.png (time beside what the arithmetic alone would give, scaled at the first point).
@@ -28,6 +28,11 @@ def scp_row(index: int, document: int, answer: int) -> dict:
             "instruction": 1}
 
 
+def tune_row(index: int, document: int, answer: int, documents: int) -> dict:
+    return {"question": text(12, 2000 + index), "answers": [text(answer, 1000 + index)],
+            "docs": [text(document, index * 1000 + k) for k in range(documents)]}
+
+
 def joint_row(index: int, document: int, answer: int, candidates: int) -> dict:
     return {"question": text(12, 2000 + index), "answer": text(answer, 1000 + index),
             "docs": [text(document, index * 1000 + k) for k in range(candidates)]}
@@ -36,35 +41,44 @@ def joint_row(index: int, document: int, answer: int, candidates: int) -> dict:
 class Point:
     """One measurement: the stage and every size that is varied."""
 
-    def __init__(self, kind: str, document: int = 128, answer: int = 32, candidates: int = 20, rate: int = 16,
-                 rows: int = 8) -> None:
-        self.kind, self.document, self.answer = kind, document, answer
-        self.candidates, self.rate, self.rows = candidates, rate, rows
+    def __init__(self, kind: str, document: int = 128, answer: int = 32, documents: int = 20, read: int = 5, rate: int = 16,
+                 rows: int = 8, document_limit: int = 256) -> None:
+        self.kind, self.document, self.answer, self.rate, self.rows = kind, document, answer, rate, rows
+        self.documents, self.read, self.document_limit = documents, read, document_limit
+
+    def row(self, index: int) -> dict:
+        if self.kind == "scp":
+            return scp_row(index, self.document, self.answer)
+        make = tune_row if self.kind == "tune" else joint_row
+        return make(index, self.document, self.answer, self.documents)
 
     def measure(self, folder: pathlib.Path, options: argparse.Namespace) -> dict:
-        joint = self.kind.startswith("joint")
         data = folder / "rows.jsonl"
         with open(data, "w", encoding="utf-8") as file:
-            for i in range(self.rows):
-                row = joint_row(i, self.document, self.answer, self.candidates) if joint else scp_row(
-                    i, self.document, self.answer)
-                file.write(json.dumps(row) + "\n")
+            file.writelines(json.dumps(self.row(i)) + "\n" for i in range(self.rows))
         command = [str(PROGRAM), "--base", str(options.base), "--kind", self.kind, "--data", str(data), "--rows",
                    str(self.rows), "--dtype", options.dtype, "--threads", str(options.threads), "--doc-max-tokens",
-                   "1024" if self.document > 256 else "256", "--compression-rate", str(self.rate), "--steps",
+                   str(self.document_limit), "--compression-rate", str(self.rate), "--num-selected", str(self.read),
+                   "--steps",
                    # Only the first step finds a cold store.
                    "1" if self.kind == "joint" else str(options.repetitions)]
         return run_json(command, {})
 
 
 def sweeps() -> dict[str, list[tuple[int, Point]]]:
+    def documents_read(n: int) -> Point:
+        return Point("tune", documents=n, read=n)
+
     return {
-        "scp: tokens of a document": [(n, Point("scp", document=n)) for n in (32, 64, 128, 256)],
+        "scp: tokens of a document (64 latents)": [
+            (n, Point("scp", document=n, document_limit=1024)) for n in (64, 128, 256, 512, 1000)],
         "scp: tokens of an answer": [(n, Point("scp", answer=n)) for n in (8, 32, 128, 256)],
         "scp: compression rate": [(n, Point("scp", rate=n)) for n in (4, 16, 64, 256)],
         "scp: rows of a step": [(n, Point("scp", rows=n)) for n in (1, 4, 16, 32)],
-        "joint, cold store: candidates": [(n, Point("joint", candidates=n)) for n in (5, 10, 20, 40)],
-        "joint, warm store: candidates": [(n, Point("joint_warm", candidates=n)) for n in (5, 10, 20, 40)],
+        "tune: documents": [(n, documents_read(n)) for n in (1, 2, 5, 10)],
+        "joint, cold store: candidates": [(n, Point("joint", documents=n)) for n in (5, 10, 20, 40)],
+        "joint, warm store: candidates": [(n, Point("joint_warm", documents=n)) for n in (5, 10, 20, 40)],
+        "joint, warm store: documents read": [(n, Point("joint_warm", read=n)) for n in (1, 2, 5, 10)],
     }
 
 
@@ -74,7 +88,7 @@ def plot(results: dict[str, list[dict]], path: pathlib.Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(13, 7), constrained_layout=True)
+    figure, axes = plt.subplots(2, 4, figsize=(17, 7), constrained_layout=True)
     for axis, (name, points) in zip(axes.flat, results.items()):
         x = [p["x"] for p in points]
         seconds = [p["seconds"] for p in points]
