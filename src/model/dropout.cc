@@ -1,4 +1,4 @@
-// CPU: counter-based hash. Other devices: the device's own generator, seeded anew for each mask.
+// CPU: counter-based hash. Other devices: a generator of the device's kind, seeded for each mask.
 #include "model/dropout.h"
 
 #include <mutex>
@@ -10,8 +10,12 @@ namespace clara {
 namespace {
 
 torch::Tensor device_mask(const torch::Tensor& like, const DropoutSpec& spec) {
-  at::Generator generator = at::globalContext().defaultGenerator(like.device());
-  const std::lock_guard<std::mutex> lock(generator.mutex());
+  // Drawing locks the generator, so it must not be locked here; a copy is this call's own.
+  at::Generator generator = [&] {
+    at::Generator shared = at::globalContext().defaultGenerator(like.device());
+    const std::lock_guard<std::mutex> lock(shared.mutex());
+    return shared.clone();
+  }();
   generator.set_current_seed(spec.seed);
   return torch::empty_like(like, like.options().dtype(torch::kBool))
       .bernoulli_(1.0 - spec.probability, generator);

@@ -1,11 +1,11 @@
 // Attention of one new token a sequence against operators on the whole cache, which other devices
 // use.
 #include <cmath>
-#include <cstdlib>
 #include <functional>
 
 #include "model/attention.h"
 #include "model/plain_attention.h"
+#include "tests/support/plain_operators.h"
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -42,12 +42,6 @@ NewTokens some_tokens(const AttentionShape& shape, const std::vector<std::int64_
   t.cache = {torch::randn(sizes).to(dtype), torch::randn(sizes).to(dtype)};
   t.longest = 1 + t.positions.max().item<std::int64_t>();
   return t;
-}
-
-/// Whether this process goes the way of other devices (cpu::take).
-bool plain_operators() {
-  const char* set = std::getenv("CLARA_PLAIN_OPERATORS");
-  return set != nullptr && *set != '\0';
 }
 
 LayerCache copy_of(const LayerCache& cache) { return {cache.keys.clone(), cache.values.clone()}; }
