@@ -56,9 +56,9 @@ class ExampleList final : public TrainingData {
   std::vector<Example> examples_;
 };
 
-/// Which of the rows begin … end − 1 of an epoch belong to `rank`, one of `size`: each rank has as
-/// many, but for one, and about as much work, for the rows are dealt out from the largest to the
-/// smallest, forth and back. In their order.
+/// Which of the rows begin … end − 1 of an epoch belong to `rank`, one of `size`: their
+/// numbers differ by one at most and all have about as much work, for the rows are dealt out from
+/// the largest to the smallest, back and forth. In their order.
 std::vector<std::int64_t> positions_of_rank(TrainingData& data, std::int64_t epoch,
                                             std::int64_t begin, std::int64_t end, std::int64_t rank,
                                             std::int64_t size);
