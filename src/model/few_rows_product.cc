@@ -169,7 +169,8 @@ CLARA_INLINE void results(const Product<T, Y>& p, std::int64_t begin, std::int64
   for (; o < end; ++o) all_rows<kLanes, kRows, 1>(p, o);
 }
 
-// Sixteen registers of eight floats hold sums of 4 rows with 2; thirty-two of sixteen those of 8.
+// Sixteen registers of eight floats hold sums of 4 rows with 2; thirty-two of sixteen those of 8. A
+// function that is cloned cannot be a template.
 using Bf16 = cpu::Bf16;
 CLARA_FMA_CLONES void narrow(const Product<float, float>& p, std::int64_t b, std::int64_t e) {
   results<8, 4>(p, b, e);
@@ -181,13 +182,8 @@ CLARA_FMA_CLONES void narrow(const Product<Bf16, float>& p, std::int64_t b, std:
   results<8, 4>(p, b, e);
 }
 #ifdef CLARA_X86_V4
-CLARA_X86_V4 void wide(const Product<float, float>& p, std::int64_t b, std::int64_t e) {
-  results<16, 8>(p, b, e);
-}
-CLARA_X86_V4 void wide(const Product<Bf16, Bf16>& p, std::int64_t b, std::int64_t e) {
-  results<16, 8>(p, b, e);
-}
-CLARA_X86_V4 void wide(const Product<Bf16, float>& p, std::int64_t b, std::int64_t e) {
+template <typename T, typename Y>
+CLARA_X86_V4 void wide(const Product<T, Y>& p, std::int64_t b, std::int64_t e) {
   results<16, 8>(p, b, e);
 }
 #endif
@@ -286,19 +282,6 @@ std::vector<Tensor> few_rows_linear(const Tensor& x, const std::vector<AdaptedLi
   return ys;
 }
 
-std::vector<Tensor> library_linear(const Tensor& x, const std::vector<AdaptedLinear>& layers,
-                                   double scale) {
-  std::vector<Tensor> ys;
-  for (const AdaptedLinear& layer : layers) {
-    Tensor& y = ys.emplace_back(layer.bias.defined() ? torch::addmm(layer.bias, x, layer.weight.t())
-                                                     : torch::mm(x, layer.weight.t()));
-    if (!layer.lora.defined()) continue;
-    const Tensor u = torch::mm(x, layer.lora.a.to(x.scalar_type()).t());
-    y.addmm_(u, layer.lora.b.to(x.scalar_type()).t(), 1, scale);
-  }
-  return ys;
-}
-
 }  // namespace
 
 Tensor frozen_product(const Tensor& x, const Tensor& w) {
@@ -310,7 +293,7 @@ std::vector<Tensor> decoding_linear(const Tensor& x, const std::vector<AdaptedLi
   const torch::NoGradGuard no_grad;
   const bool few = std::all_of(layers.begin(), layers.end(),
                                [&](const AdaptedLinear& layer) { return is_few(x, layer.weight); });
-  if (!few) return library_linear(x, layers, scale);
+  if (!few) return lora_linear(x, layers, scale, {});
   return x.scalar_type() == torch::kBFloat16 ? few_rows_linear<Bf16>(x, layers, scale)
                                              : few_rows_linear<float>(x, layers, scale);
 }

@@ -2,7 +2,6 @@
 // vector divides.
 #include "model/few_rows_product.h"
 
-#include "tests/support/plain_operators.h"
 #include "tests/support/tensor_compare.h"
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -70,7 +69,6 @@ TEST(FewRowsProduct, Bfloat16IsRoundedOnceFromFloat32) {
 }
 
 TEST(FewRowsProduct, ARowDoesNotDependOnTheOthers) {
-  if (plain_operators()) GTEST_SKIP() << "the library's bits depend on the shape";
   torch::manual_seed(6);
   const Tensor x = torch::randn({11, 90}), w = torch::randn({33, 90});
   const Tensor all = next_token_logits(x, w);
@@ -100,7 +98,6 @@ Tensor exact_result(const Tensor& x, const AdaptedLinear& layer, double scale) {
 }
 
 TEST(DecodingLinear, ComputesLayersWithTheirAdaptersAtEveryNumberOfRows) {
-  if (plain_operators()) GTEST_SKIP() << "the library rounds in between";
   torch::manual_seed(7);
   for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
     for (const std::int64_t in : {5, 90}) {
@@ -124,7 +121,6 @@ TEST(DecodingLinear, ComputesLayersWithTheirAdaptersAtEveryNumberOfRows) {
 }
 
 TEST(DecodingLinear, ARowDoesNotDependOnTheOthers) {
-  if (plain_operators()) GTEST_SKIP() << "the library's bits depend on the shape";
   torch::manual_seed(10);
   for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
     const std::vector<AdaptedLinear> layers = some_layers(83, dtype);
@@ -140,7 +136,6 @@ TEST(DecodingLinear, ARowDoesNotDependOnTheOthers) {
 }
 
 TEST(DecodingLinear, HoweverManyThreadsShareItTheBitsAreTheSame) {
-  if (plain_operators()) GTEST_SKIP() << "the library's bits depend on the threads";
   const int threads = at::get_num_threads();
   torch::manual_seed(11);
   for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
