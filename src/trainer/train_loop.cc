@@ -77,7 +77,7 @@ StepRows read_step(TrainingData& data, const TrainerConfig& config, const DataCu
   const std::int64_t end = std::min(cursor.position + config.rows_per_step, data.rows_per_epoch());
   StepRows result;
   for (const std::int64_t position :
-       positions_of_rank(data, cursor.epoch, cursor.position, end, rank, size)) {
+       positions_of_rank(data, {cursor.epoch, cursor.position, end}, rank, size)) {
     std::optional<Example> row = data.row(cursor.epoch, position);
     if (!row) continue;
     result.num_cut_documents += row->num_cut_documents;

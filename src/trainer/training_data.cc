@@ -13,17 +13,16 @@ constexpr std::size_t kKeptMessages = 100;
 
 }  // namespace
 
-std::vector<std::int64_t> positions_of_rank(TrainingData& data, std::int64_t epoch,
-                                            std::int64_t begin, std::int64_t end, std::int64_t rank,
-                                            std::int64_t size) {
-  std::vector<std::pair<std::int64_t, std::int64_t>> rows;  // (−work, position)
-  for (std::int64_t position = begin; position < end; ++position)
-    rows.emplace_back(size > 1 ? -data.work(epoch, position) : 0, position);
-  std::sort(rows.begin(), rows.end());
+std::vector<std::int64_t> positions_of_rank(TrainingData& data, const RowRange& rows,
+                                            std::int64_t rank, std::int64_t size) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> largest_first;  // (−work, position)
+  for (std::int64_t position = rows.begin; position < rows.end; ++position)
+    largest_first.emplace_back(size > 1 ? -data.work(rows.epoch, position) : 0, position);
+  std::sort(largest_first.begin(), largest_first.end());
   std::vector<std::int64_t> chosen;
-  for (std::int64_t i = 0; i < end - begin; ++i) {
+  for (std::int64_t i = 0; i < rows.end - rows.begin; ++i) {
     const std::int64_t place = i % size, dealt_to = i / size % 2 == 0 ? place : size - 1 - place;
-    if (dealt_to == rank) chosen.push_back(rows[static_cast<std::size_t>(i)].second);
+    if (dealt_to == rank) chosen.push_back(largest_first[static_cast<std::size_t>(i)].second);
   }
   std::sort(chosen.begin(), chosen.end());
   return chosen;

@@ -56,12 +56,18 @@ class ExampleList final : public TrainingData {
   std::vector<Example> examples_;
 };
 
-/// Which of the rows begin … end − 1 of an epoch belong to `rank`, one of `size`: their
-/// numbers differ by one at most and all have about as much work, for the rows are dealt out from
-/// the largest to the smallest, back and forth. In their order.
-std::vector<std::int64_t> positions_of_rank(TrainingData& data, std::int64_t epoch,
-                                            std::int64_t begin, std::int64_t end, std::int64_t rank,
-                                            std::int64_t size);
+/// The rows begin … end − 1 of an epoch.
+struct RowRange {
+  std::int64_t epoch = 0;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+/// Which of these rows belong to `rank`, one of `size`, in their order. The ranks' numbers of rows
+/// differ by one at most and all have about as much work, for the rows are dealt out from the
+/// largest to the smallest, back and forth.
+std::vector<std::int64_t> positions_of_rank(TrainingData& data, const RowRange& rows,
+                                            std::int64_t rank, std::int64_t size);
 
 /// Makes the Example of a raw row for one stage. Throws DataError with the row's place.
 class ExampleBuilder {

@@ -31,14 +31,14 @@ class WorkOfRows final : public TrainingData {
 
 TEST(PositionsOfRank, OneRankHasAllRowsInTheirOrder) {
   WorkOfRows data({5, 1, 9, 2});
-  EXPECT_THAT(positions_of_rank(data, 0, 1, 4, 0, 1), ElementsAre(1, 2, 3));
+  EXPECT_THAT(positions_of_rank(data, {0, 1, 4}, 0, 1), ElementsAre(1, 2, 3));
 }
 
 TEST(PositionsOfRank, TheLargestRowsGoToDifferentRanks) {
   WorkOfRows data({100, 1, 90, 2, 10, 20});
   // From the largest to the smallest: 0, 2, 5, 4, 3, 1; forth and back.
-  EXPECT_THAT(positions_of_rank(data, 0, 0, 6, 0, 2), ElementsAre(0, 3, 4));
-  EXPECT_THAT(positions_of_rank(data, 0, 0, 6, 1, 2), ElementsAre(1, 2, 5));
+  EXPECT_THAT(positions_of_rank(data, {0, 0, 6}, 0, 2), ElementsAre(0, 3, 4));
+  EXPECT_THAT(positions_of_rank(data, {0, 0, 6}, 1, 2), ElementsAre(1, 2, 5));
 }
 
 TEST(PositionsOfRank, EachRowBelongsToOneRankAndTheWorkIsEven) {
@@ -52,7 +52,7 @@ TEST(PositionsOfRank, EachRowBelongsToOneRankAndTheWorkIsEven) {
                        size = 1 + static_cast<std::int64_t>(random() % 6);
     std::vector<std::int64_t> all, counts, totals;
     for (std::int64_t rank = 0; rank < size; ++rank) {
-      const std::vector<std::int64_t> mine = positions_of_rank(data, 2, begin, num, rank, size);
+      const std::vector<std::int64_t> mine = positions_of_rank(data, {2, begin, num}, rank, size);
       EXPECT_TRUE(std::is_sorted(mine.begin(), mine.end()));
       counts.push_back(std::ssize(mine));
       totals.push_back(0);
