@@ -1,4 +1,5 @@
-// Causal grouped-query attention over packed sequences, rotary included, and its key-value cache.
+// Causal grouped-query attention over packed sequences, rotary included; it fills a key-value
+// cache.
 #pragma once
 
 #include <memory>
@@ -31,12 +32,5 @@ torch::Tensor packed_attention(const torch::Tensor& q, const torch::Tensor& k,
                                const torch::Tensor& v, const AttentionShape& shape,
                                const std::shared_ptr<const PackedLayout>& layout,
                                const RotaryTable& rotary, LayerCache* cache = nullptr);
-
-/// One new token a sequence: q [N, H·hd], k, v [N, Hkv·hd], `positions` [N] int64 (where the token
-/// goes). Appends to the cache and attends to places 0 … position. No gradient.
-torch::Tensor cached_attention(const torch::Tensor& q, const torch::Tensor& k,
-                               const torch::Tensor& v, const AttentionShape& shape,
-                               const torch::Tensor& positions, std::int64_t longest,
-                               const RotaryTable& rotary, LayerCache& cache);
 
 }  // namespace clara

@@ -12,6 +12,7 @@
 
 #include "common/cpu_clones.h"
 #include "common/cpu_math.h"
+#include "model/head_rotation.h"
 #include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
 
@@ -223,23 +224,6 @@ CLARA_CPU_CLONES void swiglu_backward_bf16(const Bf16* d, const Bf16* g, const B
   swiglu_backward_loop(d, g, u, dg, du, b, e);
 }
 
-/// The 2·half rotated dimensions of one head of one token (numerics §8: the halves convention of
-/// transformers), scaled. sign +1 rotates, −1 is its transpose.
-template <typename T>
-CLARA_INLINE void rotate_head(const T* in, T* out, const float* cos, const float* sin,
-                              std::int64_t half, float sign, float scale) {
-  for (std::int64_t i = 0; i < half; ++i) {
-    const float first = load(in + i), second = load(in + half + i);
-    const float c = cos[i] * scale, s = sin[i] * sign * scale;
-    store(out + i, first * c - second * s);
-    store(out + half + i, second * c + first * s);
-  }
-}
-template <typename T>
-CLARA_INLINE void scale_head(const T* in, T* out, std::int64_t head_dim, float scale) {
-  for (std::int64_t i = 0; i < head_dim; ++i) store(out + i, load(in + i) * scale);
-}
-
 struct HeadCopy {
   const float* cos;
   const float* sin;
@@ -251,8 +235,8 @@ struct HeadCopy {
 /// A head of token t: its rotated part, and the rest.
 template <typename T>
 CLARA_INLINE void copy_head(const T* from, T* to, std::int64_t t, float sign, const HeadCopy& a) {
-  rotate_head(from, to, a.cos + t * a.half, a.sin + t * a.half, a.half, sign, a.scale);
-  scale_head(from + 2 * a.half, to + 2 * a.half, a.head_dim - 2 * a.half, a.scale);
+  rotate_head(from, to, {a.cos + t * a.half, a.sin + t * a.half, a.half, sign}, a.head_dim,
+              a.scale);
 }
 
 template <typename T>

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "model/cached_attention.h"
 #include "model/few_rows_product.h"
 #include "model/lora_linear.h"
 #include "model/rms_norm.h"
@@ -126,7 +127,7 @@ Stream decoder_layer(const Stream& in, const BlockContext& c) {
   const Tensor attended =
       c.layout != nullptr
           ? packed_attention(qkv[0], qkv[1], qkv[2], shape, c.layout, c.rotary, c.cache)
-          : cached_attention(qkv[0], qkv[1], qkv[2], shape, c.positions, c.longest, c.rotary,
+          : cached_attention({qkv[0], qkv[1], qkv[2], c.positions, c.longest, c.rotary}, shape,
                              *c.cache);
   const Tensor attention_out = project(attended, ProjectionGroup::kOutput, c)[0];
 

@@ -49,9 +49,9 @@ Tensor padded_attention(const Tensor& q, const Tensor& k, const Tensor& v,
       .index_select(0, place);
 }
 
-Tensor plain_cached_attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                              const AttentionShape& shape, const Tensor& positions,
-                              std::int64_t longest, const RotaryTable& rotary, LayerCache& cache) {
+Tensor plain_cached_attention(const NewTokens& tokens, const AttentionShape& shape,
+                              LayerCache& cache) {
+  const auto& [q, k, v, positions, longest, rotary] = tokens;
   const std::int64_t num = q.size(0), group = shape.num_heads / shape.num_kv_heads;
   const Tensor rows = torch::arange(num, positions.options());
   const Tensor q_heads = rotate_heads(q.view({num, shape.num_heads, shape.head_dim}), rotary);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "model/attention.h"
+#include "model/cached_attention.h"
 #include <torch/types.h>
 
 #include "clara/model/packed_sequences.h"
@@ -21,9 +22,7 @@ torch::Tensor padded_attention(const torch::Tensor& q, const torch::Tensor& k,
                                LayerCache* cache);
 
 /// cached_attention() in operators on the whole cache.
-torch::Tensor plain_cached_attention(const torch::Tensor& q, const torch::Tensor& k,
-                                     const torch::Tensor& v, const AttentionShape& shape,
-                                     const torch::Tensor& positions, std::int64_t longest,
-                                     const RotaryTable& rotary, LayerCache& cache);
+torch::Tensor plain_cached_attention(const NewTokens& tokens, const AttentionShape& shape,
+                                     LayerCache& cache);
 
 }  // namespace clara
