@@ -10,6 +10,7 @@
 #include "config/config_reader.h"
 #include "config/cross_checks.h"
 #include "config/field_table.h"
+#include "config/yaml_document.h"
 #include <nlohmann/json.hpp>
 #include <yaml-cpp/yaml.h>
 
@@ -56,23 +57,26 @@ std::string join_surrogate_escapes(const std::string& json) {
 }
 
 YAML::Node parse_document(const std::string& text, const std::string& name) {
-  const bool is_json = nlohmann::json::accept(text);
-  std::vector<YAML::Node> documents;
+  const std::string yaml = nlohmann::json::accept(text) ? join_surrogate_escapes(text) : text;
+  YamlCount count{};
+  YAML::Node document;
   try {
-    documents = YAML::LoadAll(is_json ? join_surrogate_escapes(text) : text);
+    count = count_yaml_documents(yaml);
+    document = YAML::Load(yaml);
   } catch (const YAML::Exception& error) {
     throw ConfigError(name + ":" + std::to_string(error.mark.line + 1) + ":" +
                       std::to_string(error.mark.column + 1) + ": " + syntax_error(error));
   }
-  if (documents.empty() || (documents.size() == 1 && documents[0].IsNull())) {
+  if (count == YamlCount::kNone || (count == YamlCount::kOne && document.IsNull())) {
     throw ConfigError(
         name + ": expected a mapping of sections (stage, model, data, …), found an empty file");
   }
-  if (documents.size() > 1) {
-    throw ConfigError(name + ": expected one YAML document, found " +
-                      std::to_string(documents.size()) + " (separated by ---)");
+  if (count == YamlCount::kSeveral) {
+    throw ConfigError(name +
+                      ": expected one YAML document, found several (separated by ---, or by a "
+                      "stray comma or bracket)");
   }
-  return documents[0];
+  return document;
 }
 
 Assignment parse_assignment(const std::string& text) {
@@ -86,8 +90,7 @@ Assignment parse_assignment(const std::string& text) {
   // written null.
   if (value.empty()) return {key, YAML::Load("''"), ""};
   try {
-    std::vector<YAML::Node> documents = YAML::LoadAll(value);
-    if (documents.size() == 1) return {key, documents[0], ""};
+    if (count_yaml_documents(value) == YamlCount::kOne) return {key, YAML::Load(value), ""};
     return {key, std::nullopt, "expected one YAML value, found " + value};
   } catch (const YAML::Exception& error) {
     return {key, std::nullopt,

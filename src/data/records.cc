@@ -64,6 +64,9 @@ class RecordReader {
     } catch (const Json::parse_error& error) {
       fail("byte " + std::to_string(error.byte), "one JSON object",
            "invalid JSON (" + reason(error.what()) + ")");
+    } catch (const Json::out_of_range&) {
+      throw DataError(place_.str() +
+                      ": expected one JSON object, found a number beyond the range of a double");
     }
     if (!object_.is_object()) {
       throw DataError(place_.str() + ": expected one JSON object, found " + describe(object_));

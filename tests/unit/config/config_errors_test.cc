@@ -354,7 +354,13 @@ TEST(ConfigErrors, AFileIsOneMappingOfSections) {
             "run.yaml:1: expected a mapping with keys stage, model, data, objective, trainer, "
             "output, logging, parallel, found a list of 2");
   EXPECT_EQ(error_of("a: 1\n---\nb: 2\n"),
-            "run.yaml: expected one YAML document, found 2 (separated by ---)");
+            "run.yaml: expected one YAML document, found several (separated by ---, or by a stray "
+            "comma or bracket)");
+  // yaml-cpp 0.7 reads these as documents without end.
+  for (const char* text : {", a", "]", "}", "a: 1\n, b"})
+    EXPECT_EQ(error_of(text).rfind("run.yaml:", 0), 0U) << text << ": " << error_of(text);
+  EXPECT_EQ(error_of_set("scp", {"trainer.adam_betas=,.9"}),
+            "--set trainer.adam_betas: expected one YAML value, found ,.9");
   EXPECT_EQ(error_of(minimal_config("scp") + "? [a, b]\n: 1\n"),
             "run.yaml:7: expected a name as key, found a list of 2");
 }
