@@ -31,7 +31,8 @@ HEAP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLO
 ROWS = 8
 MICRO_BATCH = 2
 STAGES = ("scp", "tune", "joint", "joint_warm")
-PARTS = (*STAGES, "steady", "encode", "generate", "memory", "tokenise", "startup", "ranks")
+ENCODING = ("encode", "encode_store")
+PARTS = (*STAGES, "steady", *ENCODING, "generate", "memory", "tokenise", "startup", "ranks")
 
 # What is compared: (our kind, reference kind, reference padding) and the target of docs/performance.md by dtype.
 COMPARISONS = [
@@ -106,8 +107,11 @@ rows = [json.loads(line) for line in open(data, encoding="utf-8")][:8]
 r = ClaraReference(base, 16, 256, dtype=getattr(torch, dtype), autocast=dtype == "bfloat16", top_k=5)
 seconds = []
 with torch.no_grad():
-    if kind == "encode":
-        texts = sorted((d for row in rows for d in row["docs"]), key=lambda t: len(r.encoder_ids(t)))
+    if kind in ("encode", "encode_store"):
+        texts = [d for row in rows for d in row["docs"]]
+        if kind == "encode_store":
+            texts = list(dict.fromkeys(texts))
+        texts.sort(key=lambda t: len(r.encoder_ids(t)))
         for repetition in range(2):
             start = time.perf_counter()
             for i in range(0, len(texts), 16):
@@ -154,7 +158,7 @@ class Bench:
         self.options.out.write_text(json.dumps({**more, "runs": self.results}, indent=1) + "\n", encoding="utf-8")
 
     def clara(self, name: str, kind: str, dtype: str, *more: str) -> None:
-        data = self.options.rows / f"{'joint' if kind in ('joint_warm', 'encode') else kind}.jsonl"
+        data = self.options.rows / f"{'joint' if kind in ('joint_warm', *ENCODING) else kind}.jsonl"
         if kind == "tokenise":
             data = self.options.rows / "joint.jsonl"
         if kind in ("generate", "startup"):
@@ -181,7 +185,7 @@ class Bench:
         self.keep(name, result)
 
     def reference_other(self, name: str, kind: str, dtype: str) -> None:
-        data = self.options.rows / ("joint.jsonl" if kind == "encode" else "tune.jsonl")
+        data = self.options.rows / ("joint.jsonl" if kind in ENCODING else "tune.jsonl")
         self.keep(name, run_json(
             [str(self.options.reference_python), "-c", TIME_OTHERS, str(self.options.reference), kind,
              str(self.options.base), str(data), dtype, str(self.options.threads), "64"], HEAP))
@@ -272,7 +276,7 @@ def measure(bench: Bench, with_reference: bool) -> None:
                 bench.clara(f"clara steady scp {dtype}", "scp", dtype, "--steps", "3")
                 run = bench.results[f"clara steady scp {dtype}"][-1]
                 run["first_step_seconds"], *run["step_seconds"] = run["step_seconds"]
-            for kind in ("encode", "generate"):
+            for kind in (*ENCODING, "generate"):
                 if kind in options.only:
                     bench.clara(f"clara {kind} {dtype}", kind, dtype, "--steps", "2")
                     if with_reference:
@@ -315,8 +319,9 @@ def table(bench: Bench) -> list[list[str]]:
         for ours, theirs, padding, targets in COMPARISONS:
             add(f"{ours} step, against {padding}, {dtype}", f"clara {ours} {dtype}",
                 f"reference {theirs} {padding} {dtype}", targets.get(dtype))
-        add(f"encoding documents, {dtype}", f"clara encode {dtype}", f"reference encode {dtype}",
-            {"float32": 1.1, "bfloat16": 1.5}[dtype])
+        for kind, what in (("encode", "encoding documents"), ("encode_store", "encoding distinct documents for a store")):
+            add(f"{what}, {dtype}", f"clara {kind} {dtype}", f"reference {kind} {dtype}",
+                {"float32": 1.1, "bfloat16": 1.5}[dtype])
         add(f"greedy generation, batch 8, {dtype}", f"clara generate {dtype}", f"reference generate {dtype}", 2.0)
         add(f"from start to the first step, {dtype}", f"clara startup {dtype}", f"reference startup {dtype}", 5.0)
         add(f"two ranks of half the threads, against one, {dtype}", f"clara 2 ranks {dtype}", f"clara 1 rank {dtype}",

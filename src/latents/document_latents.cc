@@ -2,7 +2,6 @@
 #include "clara/latents/document_latents.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <chrono>
 #include <cstring>
@@ -11,7 +10,7 @@
 #include <unordered_set>
 
 #include "common/device_copy.h"
-#include <ATen/Parallel.h>
+#include "latents/repeatable_encoder.h"
 #include <ATen/record_function.h>
 #include <torch/torch.h>
 
@@ -69,43 +68,6 @@ void add_base(ContentHasher& hasher, const BaseLlm& base) {
   for (const std::vector<double>& factors : {c.rope.short_factor, c.rope.long_factor}) {
     for (const double factor : factors) hasher.add_number(std::bit_cast<std::uint64_t>(factor));
   }
-}
-
-/// bfloat16 products are rounded up to this many rows where documents are encoded alone: oneDNN
-/// writes and keeps code for every number of rows that it meets, half a megabyte for each length.
-constexpr std::size_t kRowsMultiple = 16;
-
-/// A document's latents [M, D], encoded by itself.
-torch::Tensor encode_alone(const ClaraModel& model, const TokenIds& document) {
-  std::vector<const TokenIds*> sequences{&document};
-  TokenIds filler;
-  if (model.base().dtype() == torch::kBFloat16)
-    filler.assign((kRowsMultiple - document.size() % kRowsMultiple) % kRowsMultiple, 0);
-  if (!filler.empty()) sequences.push_back(&filler);
-  return model.encode(AdapterRole::kCompressor, model.pack(sequences), {},
-                      filler.empty() ? 0 : 1)[0];
-}
-
-/// Latents [N, M, D] whose bits depend on each document alone: on the CPU those of a product depend
-/// on the other rows, by where several threads split them, so every document is encoded by itself
-/// on one thread, and as many of them at a time as there are threads.
-torch::Tensor encode_each_alone(const ClaraModel& model,
-                                const std::vector<const TokenIds*>& documents) {
-  torch::Tensor result = torch::empty({static_cast<std::int64_t>(documents.size()),
-                                       model.num_memory(), model.base().config().hidden_size},
-                                      torch::dtype(model.base().dtype()));
-  std::atomic<std::size_t> next{0};
-  // One range a thread: inside it every operation stays on its thread, also where one document is
-  // all there is.
-  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
-    const torch::NoGradGuard no_grad;
-    for (; begin < end; ++begin) {
-      for (std::size_t i = next++; i < documents.size(); i = next++) {
-        result[static_cast<std::int64_t>(i)].copy_(encode_alone(model, *documents[i]));
-      }
-    }
-  });
-  return result;
 }
 
 double since(Clock::time_point start) {
@@ -207,7 +169,12 @@ Hash128 document_key(const TokenIds& document) {
 
 DocumentLatents::DocumentLatents(const ClaraModel& model, std::unique_ptr<LatentStore> store,
                                  std::int64_t max_tokens_per_batch)
-    : model_(model), store_(std::move(store)), max_tokens_per_batch_(max_tokens_per_batch) {}
+    : model_(model),
+      store_(std::move(store)),
+      max_tokens_per_batch_(max_tokens_per_batch),
+      repeatable_(std::make_unique<RepeatableEncoder>(model)) {}
+
+DocumentLatents::~DocumentLatents() = default;
 
 torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documents) {
   RECORD_USER_SCOPE("clara::compress");
@@ -250,7 +217,7 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
     // CPU one document at a time would cost too much, and nothing is promised to the bit.
     const torch::Tensor encoded =
         store_ != nullptr && model_.device().is_cpu()
-            ? encode_each_alone(model_, missing)
+            ? repeatable_->encode(missing)
             : encode_documents(model_, AdapterRole::kCompressor, missing, max_tokens_per_batch_);
     const torch::Tensor on_host = read_on_host(encoded);
     num_encoded_ += static_cast<std::int64_t>(missing.size());

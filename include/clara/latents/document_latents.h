@@ -35,12 +35,17 @@ Hash128 compressor_fingerprint(const ClaraModel& model);
 /// The key of a document in a store: a hash of its token ids.
 Hash128 document_key(const TokenIds& document);
 
+class RepeatableEncoder;
+
 class DocumentLatents {
  public:
   /// `store` null: every document is encoded every time. The model must outlive this and its
   /// compressor must not change.
   DocumentLatents(const ClaraModel& model, std::unique_ptr<LatentStore> store,
                   std::int64_t max_tokens_per_batch);
+  DocumentLatents(const DocumentLatents&) = delete;
+  DocumentLatents& operator=(const DocumentLatents&) = delete;
+  ~DocumentLatents();
 
   /// Latents of `documents` in the order given, [N, M, D] on the model's device, no gradient. Each
   /// distinct document that is not stored is encoded once.
@@ -65,6 +70,7 @@ class DocumentLatents {
   const ClaraModel& model_;
   std::unique_ptr<LatentStore> store_;
   std::int64_t max_tokens_per_batch_;
+  std::unique_ptr<RepeatableEncoder> repeatable_;  // for what is stored
   std::unordered_map<Hash128, torch::Tensor> from_others_;  // [M, D] on the CPU
   std::int64_t num_encoded_ = 0;
   std::int64_t num_found_ = 0;
