@@ -10,9 +10,11 @@ namespace clara {
 namespace {
 
 torch::Tensor device_mask(const torch::Tensor& like, const DropoutSpec& spec) {
-  // Drawing locks the generator, so it must not be locked here; a copy is this call's own.
+  // Drawing locks the generator, so it must not be locked here; a copy is this call's own. Tensors
+  // without values have no generator of their own.
   at::Generator generator = [&] {
-    at::Generator shared = at::globalContext().defaultGenerator(like.device());
+    const torch::Device device = like.is_meta() ? torch::Device(torch::kCPU) : like.device();
+    at::Generator shared = at::globalContext().defaultGenerator(device);
     const std::lock_guard<std::mutex> lock(shared.mutex());
     return shared.clone();
   }();
