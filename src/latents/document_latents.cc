@@ -213,8 +213,8 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
   store_seconds_ += since(start);
   if (!missing.empty()) {
     // What is kept must not depend on which other documents were missing: a resumed run begins with
-    // an empty store and misses others than the run that it continues. On other devices than the
-    // CPU one document at a time would cost too much, and nothing is promised to the bit.
+    // an empty store and misses others than the run that it continues. Off the CPU nothing is
+    // promised to the bit.
     const torch::Tensor encoded =
         store_ != nullptr && model_.device().is_cpu()
             ? repeatable_->encode(missing)
