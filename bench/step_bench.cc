@@ -214,8 +214,7 @@ Json time_encoding(const Setup& s, const Options& o) {
   return {{"step_seconds", seconds}, {"documents", documents.size()}, {"document_tokens", tokens}};
 }
 
-/// The rows' distinct documents through an empty store, as a joint step's first sight of them: on
-/// the CPU one document at a time.
+/// The rows' distinct documents through an empty store, as when a joint step first meets them.
 Json time_store(const Setup& s, const Options& o) {
   const std::vector<Example> examples = tokenise(s);
   std::set<TokenIds> known;
@@ -289,8 +288,9 @@ int run(int argc, char** argv) {
   Options o;
   CLI::App app{"Times whole steps; prints one JSON object."};
   app.add_option("--base", o.base, "Hugging Face folder")->required();
-  app.add_option("--kind", o.kind,
-                 "scp, tune, joint, joint_warm, encode, encode_store, generate, tokenise, startup or gemm")
+  app.add_option(
+         "--kind", o.kind,
+         "scp, tune, joint, joint_warm, encode, encode_store, generate, tokenise, startup or gemm")
       ->required();
   app.add_option("--data", o.data, "record file (.jsonl)");
   app.add_option("--dtype", o.dtype, "float32 or bfloat16");

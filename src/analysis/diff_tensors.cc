@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "analysis/shown_text.h"
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
@@ -187,7 +188,7 @@ void flatten(const Json& json, const std::string& key, std::map<std::string, Jso
 }
 
 std::map<std::string, Json> read_values(const fs::path& path) {
-  const Json json = Json::parse(read_file(path), nullptr, false);
+  const Json json = parse_json<Json>(read_file(path));
   if (!json.is_object())
     throw DataError(path.string() + ": expected a JSON object; the file is damaged");
   std::map<std::string, Json> values;

@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
@@ -195,7 +196,7 @@ InspectionSettings inspection_settings(const RunConfig& config, Stage stage) {
 
 Stage recognise_stage(const RawRow& raw, std::optional<Stage> preferred,
                       std::int32_t num_selected) {
-  const Json json = Json::parse(raw.text, nullptr, false);
+  const Json json = parse_json<Json>(raw.text);
   const bool is_object = json.is_object();
   if (is_object &&
       (json.contains("data_type") || (json.contains("question") && json["question"].is_array()))) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "analysis/shown_text.h"
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -128,7 +129,7 @@ void add_qa_row(RowText& text, const QaRecord& record) {
 
 /// As clara-data inspect tells them apart: scp rows have a kind, or lists of questions.
 bool is_scp_row(const std::string& row) {
-  const Json json = Json::parse(row, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json<Json>(row);
   if (!json.is_object()) return false;
   const auto question = json.find("question");
   return json.contains("data_type") || (question != json.end() && question->is_array());
@@ -152,7 +153,7 @@ std::unordered_map<std::string, Verdict> read_verdicts(const std::filesystem::pa
       std::filesystem::resize_file(path, begin);  // a kill cut it off
       break;
     }
-    const Json line = Json::parse(content.substr(begin, end - begin), nullptr, false);
+    const Json line = parse_json<Json>(content.substr(begin, end - begin));
     begin = end == std::string::npos ? content.size() : end + 1;
     const auto text = [&](const char* name) -> std::string {
       if (!line.is_object() || !line.contains(name) || !line[name].is_string()) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -60,7 +61,7 @@ ManifestFile parse_file(const std::string& name, const Json& json) {
 }  // namespace
 
 Manifest parse_manifest(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json<Json>(text);
   if (!json.is_object()) fail("expected a JSON object, found none; the file is torn or altered");
   const auto version = json.find("format_version");
   if (version == json.end() || !version->is_number_integer())

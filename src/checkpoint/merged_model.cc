@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
@@ -66,7 +67,7 @@ std::string shard_name(std::size_t number, std::size_t count) {
 
 void write_config(const fs::path& base_folder, const fs::path& output, Dtype dtype) {
   const fs::path path = base_folder / "config.json";
-  Json config = Json::parse(read_file(path), nullptr, false);
+  Json config = parse_json<Json>(read_file(path));
   if (!config.is_object()) throw DataError(path.string() + ": expected a JSON object");
   if (dtype != Dtype::kAuto) {
     // transformers 5 writes "dtype", earlier releases "torch_dtype".

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
@@ -117,12 +118,19 @@ ModelDescription read_model_description(const std::filesystem::path& folder) {
         folder.string() +
         ": expected a CLaRa checkpoint or final/ folder, found no clara.json in it");
   }
-  const Json json = Json::parse(read_file(path), nullptr, false);
+  const Json json = parse_json<Json>(read_file(path));
   if (!json.is_object())
     throw CheckpointError(path.string() + ": expected a JSON object; the file is damaged");
+  const auto read_whole = [&]<class T>(const Json& object, const char* name, T& target) {
+    const auto number = whole_number<T>(object.at(name));
+    if (!number)
+      throw CheckpointError(path.string() + ": " + name + ": expected a whole number, found " +
+                            object.at(name).dump());
+    target = *number;
+  };
   try {
     ModelDescription d;
-    d.format_version = json.at("format_version").get<std::int32_t>();
+    read_whole(json, "format_version", d.format_version);
     if (d.format_version > kFormatVersion) {
       throw CheckpointError(path.string() + ": format version " + std::to_string(d.format_version) +
                             " was written by a newer release (this one reads up to " +
@@ -130,17 +138,17 @@ ModelDescription read_model_description(const std::filesystem::path& folder) {
     }
     json.at("base").get_to(d.base);
     json.at("stage").get_to(d.stage);
-    json.at("step").get_to(d.step);
-    json.at("doc_max_tokens").get_to(d.doc_max_tokens);
-    json.at("compression_rate").get_to(d.compression_rate);
-    json.at("num_memory_tokens").get_to(d.num_memory_tokens);
-    json.at("num_selected").get_to(d.num_selected);
+    read_whole(json, "step", d.step);
+    read_whole(json, "doc_max_tokens", d.doc_max_tokens);
+    read_whole(json, "compression_rate", d.compression_rate);
+    read_whole(json, "num_memory_tokens", d.num_memory_tokens);
+    read_whole(json, "num_selected", d.num_selected);
     json.at("document_format").get_to(d.document_format);
     json.at("chat_format").get_to(d.chat_format);
     json.at("library_version").get_to(d.library_version);
     if (json.contains("adapters")) json.at("adapters").get_to(d.adapters);
     const Json& lora = json.at("lora");
-    lora.at("rank").get_to(d.lora.rank);
+    read_whole(lora, "rank", d.lora.rank);
     lora.at("alpha").get_to(d.lora.alpha);
     lora.at("dropout").get_to(d.lora.dropout);
     lora.at("target_modules").get_to(d.lora.target_modules);

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "checkpoint/lora_tensors.h"
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
@@ -50,7 +51,7 @@ class OfficialConfig {
  public:
   explicit OfficialConfig(const fs::path& folder) : path_(folder / "config.json") {
     if (!fs::exists(path_)) throw CheckpointError(path_.string() + ": not found");
-    json_ = Json::parse(read_file(path_), nullptr, false);
+    json_ = parse_json<Json>(read_file(path_));
     if (!json_.is_object())
       throw CheckpointError(path_.string() + ": expected a JSON object; the file is damaged");
   }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "checkpoint/lora_tensors.h"
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 #include <torch/torch.h>
 
@@ -21,7 +22,7 @@ using Json = nlohmann::json;
 
 Json read_json_object(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) throw CheckpointError(path.string() + ": not found");
-  Json json = Json::parse(read_file(path), nullptr, false);
+  Json json = parse_json<Json>(read_file(path));
   if (!json.is_object())
     throw CheckpointError(path.string() + ": expected a JSON object; the file is damaged");
   return json;

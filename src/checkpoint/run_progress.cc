@@ -1,6 +1,7 @@
 // Progress as JSON.
 #include "clara/checkpoint/run_progress.h"
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/error.h"
@@ -48,7 +49,7 @@ const Json& object(const Json& json, const std::string& name) {
 }  // namespace
 
 RunProgress parse_run_progress(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json<Json>(text);
   if (!json.is_object()) fail("expected a JSON object; the file is damaged");
   if (const std::int64_t version = count(field(json, "format_version"), "format_version");
       version > kFormatVersion) {

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -34,7 +35,7 @@ std::vector<std::pair<TokenId, std::string>> tokens_to_add(const Tokenizer& toke
 }
 
 Json read_object(const std::filesystem::path& path) {
-  Json json = Json::parse(read_file(path), nullptr, false);
+  Json json = parse_json<Json>(read_file(path));
   if (!json.is_object()) throw DataError(path.string() + ": expected a JSON object");
   return json;
 }
@@ -65,7 +66,13 @@ Json added_tokens_decoder(const std::filesystem::path& base_folder, const Json& 
   const std::filesystem::path beside = base_folder / "added_tokens.json";
   if (std::filesystem::exists(beside)) {
     const Json tokens = read_object(beside);
-    for (const auto& [content, id] : tokens.items()) put(id.get<TokenId>());
+    for (const auto& [content, id] : tokens.items()) {
+      const auto number = whole_number<TokenId>(id);
+      if (!number || *number < 0 || *number >= tokenizer.size())
+        throw DataError(beside.string() + ": " + content + ": expected a token's id, found " +
+                        id.dump());
+      put(*number);
+    }
   }
   return decoder;
 }

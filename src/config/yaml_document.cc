@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/yaml.h>
 
 namespace clara {
 namespace {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -40,7 +41,7 @@ std::vector<std::size_t> chunk_list(Json& documents, const Tokenizer& tokenizer,
 std::string chunk_record(std::string_view json, const RecordPlace& place,
                          const Tokenizer& tokenizer, const ChunkSettings& settings,
                          ChunkReport& report) {
-  Json record = Json::parse(json, nullptr, false);
+  Json record = parse_json<Json>(json);
   if (record.is_object() && is_scp(record)) {
     const ScpRecord scp = parse_scp_record(json, place);
     const bool is_long = split_document(tokenizer, scp.document, settings).size() > 1;

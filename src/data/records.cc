@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdio>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/error.h"
@@ -59,14 +60,22 @@ class RecordReader {
       fail("byte " + std::to_string(*fault + 1), "UTF-8 text",
            std::string("the byte ") + byte.data());
     }
+    if (is_nested_deeper_than(kMaxJsonDepth, text)) {
+      throw DataError(place_.str() +
+                      ": expected one JSON object, found lists or objects more than " +
+                      std::to_string(kMaxJsonDepth) + " deep");
+    }
     try {
       object_ = Json::parse(text);
     } catch (const Json::parse_error& error) {
       fail("byte " + std::to_string(error.byte), "one JSON object",
            "invalid JSON (" + reason(error.what()) + ")");
-    } catch (const Json::out_of_range&) {
+    } catch (const Json::out_of_range& error) {
+      // "[json.exception.out_of_range.406] number overflow parsing '1e999'", of any length.
+      const std::string what = error.what();
       throw DataError(place_.str() +
-                      ": expected one JSON object, found a number beyond the range of a double");
+                      ": expected one JSON object, found a number beyond a double (" +
+                      what.substr(what.find("] ") + 2, 80) + ")");
     }
     if (!object_.is_object()) {
       throw DataError(place_.str() + ": expected one JSON object, found " + describe(object_));

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -51,7 +52,7 @@ void add_value(DocumentList& documents, const Json& value, const std::string& pl
 }
 
 void add_row(DocumentList& documents, const RawRow& row) {
-  const Json value = Json::parse(row.text, nullptr, /*allow_exceptions=*/false);
+  const Json value = parse_json<Json>(row.text);
   if (value.is_discarded()) fail_row(row.place.str(), "invalid JSON");
   if (!value.is_object()) return add_value(documents, value, row.place.str());
   for (const char* name : {"docs", "context", "content", "text"}) {

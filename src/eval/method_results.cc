@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -183,7 +184,7 @@ class QuestionTable {
 std::int32_t rate_of_run(const fs::path& owner) {
   for (const fs::path& path : {owner / "final/clara.json", owner / "clara.json"}) {
     if (!fs::is_regular_file(path)) continue;
-    const Json description = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+    const Json description = parse_json<Json>(read_file(path));
     const auto found = description.find("compression_rate");
     if (description.is_object() && found != description.end() && found->is_number_integer())
       return found->get<std::int32_t>();
@@ -229,7 +230,7 @@ TrainingCurves read_training_curves(const fs::path& path) {
     begin = end + 1;
     ++number;
     if (strip_whitespace(line).empty()) continue;
-    const Json row = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const Json row = parse_json<Json>(line);
     if (!row.is_object() || !row.contains("step") || !row["step"].is_number()) {
       if (end == text.size()) break;
       throw DataError(path.string() + ":" + std::to_string(number) +

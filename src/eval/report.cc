@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "common/parse_json.h"
 #include "eval/text_table.h"
 #include <nlohmann/json.hpp>
 
@@ -69,12 +70,18 @@ class ObjectReader {
 
   template <typename T>
   T get(const std::string& name) const {
+    const Json& value = require(name);
     try {
-      return require(name).template get<T>();
+      if constexpr (std::integral<T> && !std::is_same_v<T, bool>) {
+        if (const auto number = whole_number<T>(value)) return *number;
+      } else {
+        return value.template get<T>();
+      }
     } catch (const Json::exception&) {
-      throw DataError(place_ + ": " + name + ": a value of another type was expected, found " +
-                      require(name).dump());
+      // said below
     }
+    throw DataError(place_ + ": " + name + ": a value of another type was expected, found " +
+                    value.dump());
   }
 
  private:
@@ -174,7 +181,7 @@ std::string result_to_json(const EvalResult& result) {
 std::string scores_to_json(const EvalScores& scores) { return to_json(scores).dump(2) + "\n"; }
 
 EvalResult read_result(const std::filesystem::path& path) {
-  const Json object = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  const Json object = parse_json<Json>(read_file(path));
   if (object.is_discarded()) throw DataError(path.string() + ": expected JSON");
   const ObjectReader reader(object, path.string());
   const auto version = reader.get<std::int32_t>("format_version");

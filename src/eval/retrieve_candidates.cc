@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -49,7 +50,7 @@ struct Question {
 
 Question read_question(std::string_view text, const RecordPlace& place) {
   Question question;
-  question.json = Json::parse(text, nullptr, false);
+  question.json = parse_json<Json>(text);
   Json& json = question.json;
   // Questions without documents are what this is for: the parser gets one in their place.
   const bool has_documents =

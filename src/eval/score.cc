@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/error.h"
@@ -34,7 +35,7 @@ std::vector<std::int32_t> gold_numbers(const Prediction& prediction) {
 class PredictionReader {
  public:
   PredictionReader(std::string_view text, std::string place) : place_(std::move(place)) {
-    object_ = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    object_ = parse_json<Json>(text);
     if (!object_.is_object()) {
       throw DataError(place_ + ": expected one JSON object of a prediction, found " +
                       (object_.is_discarded() ? "invalid JSON" : object_.type_name()));
@@ -58,8 +59,9 @@ class PredictionReader {
 
   std::int64_t number(const char* field) const {
     const Json& value = require(field, "a whole number");
-    if (!value.is_number_integer()) fail(field, "a whole number", value.dump());
-    return value.get<std::int64_t>();
+    const auto number = whole_number<std::int64_t>(value);
+    if (!number) fail(field, "a whole number", value.dump());
+    return *number;
   }
 
   template <typename T>

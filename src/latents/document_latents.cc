@@ -172,7 +172,7 @@ DocumentLatents::DocumentLatents(const ClaraModel& model, std::unique_ptr<Latent
     : model_(model),
       store_(std::move(store)),
       max_tokens_per_batch_(max_tokens_per_batch),
-      repeatable_(std::make_unique<RepeatableEncoder>(model)) {}
+      repeatable_(std::make_unique<RepeatableEncoder>(model, max_tokens_per_batch)) {}
 
 DocumentLatents::~DocumentLatents() = default;
 

@@ -2,8 +2,11 @@
 #include "latents/repeatable_encoder.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <cstdint>
+#include <cstddef>
+#include <memory>
+#include <string>
 
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
@@ -13,111 +16,164 @@
 namespace clara {
 namespace {
 
+using Batches = std::vector<std::vector<std::size_t>>;
+
 /// Tokens of a batch: enough that products earn what the library spends on bringing weights into
-/// its layout (SmolLM2-135M: 128 tokens take twice as long, 2,048 as long as 512).
+/// its layout (SmolLM2-135M: batches of 128 tokens take twice as long, of 2,048 as long as of 512).
 constexpr std::int64_t kBatchTokens = 512;
+
+std::int64_t rows_to_fill(std::int64_t num_rows, torch::Dtype dtype) {
+  if (dtype != torch::kBFloat16) return 0;
+  return (kRowsMultiple - num_rows % kRowsMultiple) % kRowsMultiple;
+}
+
+/// Calls `task(i)` for i below `count`, each call on one thread, as many at a time as there are.
+template <typename F>
+void for_each_on_one_thread(std::size_t count, F task) {
+  std::atomic<std::size_t> next{0};
+  // One range a thread: inside it every operation stays on its thread, also where there is but one
+  // task.
+  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
+    const torch::NoGradGuard no_grad;
+    for (; begin < end; ++begin) {
+      for (std::size_t i = next++; i < count; i = next++) task(i);
+    }
+  });
+}
 
 /// Latents [N, M, D] of one batch.
 torch::Tensor encode_batch(const ClaraModel& model, std::vector<const TokenIds*> sequences) {
-  std::size_t num_tokens = 0;
-  for (const TokenIds* sequence : sequences) num_tokens += sequence->size();
-  TokenIds filler;
-  if (model.base().dtype() == torch::kBFloat16)
-    filler.assign((kRowsMultiple - num_tokens % kRowsMultiple) % kRowsMultiple, 0);
+  std::int64_t num_rows = 0;
+  for (const TokenIds* sequence : sequences) num_rows += std::ssize(*sequence);
+  const TokenIds filler(static_cast<std::size_t>(rows_to_fill(num_rows, model.base().dtype())), 0);
   if (!filler.empty()) sequences.push_back(&filler);
   return model.encode(AdapterRole::kCompressor, model.pack(sequences), {}, filler.empty() ? 0 : 1);
 }
 
-/// Batches, each encoded on one thread.
-torch::Tensor encode_batches(const ClaraModel& model, const std::vector<const TokenIds*>& documents,
-                             const std::vector<std::vector<std::size_t>>& batches) {
-  torch::Tensor result = torch::empty({std::ssize(documents), model.num_memory(),
-                                       model.base().config().hidden_size},
-                                      torch::dtype(model.base().dtype()));
-  std::atomic<std::size_t> next{0};
-  // One range a thread: inside it every operation stays on its thread, also where one batch is all
-  // there is.
-  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
-    const torch::NoGradGuard no_grad;
-    for (; begin < end; ++begin) {
-      for (std::size_t b = next++; b < batches.size(); b = next++) {
-        std::vector<const TokenIds*> sequences;
-        for (const std::size_t place : batches[b]) sequences.push_back(documents[place]);
-        const torch::Tensor latents = encode_batch(model, sequences);
-        for (std::size_t i = 0; i < batches[b].size(); ++i)
-          result[static_cast<std::int64_t>(batches[b][i])].copy_(
-              latents[static_cast<std::int64_t>(i)]);
-      }
-    }
-  });
-  return result;
-}
+// ---- what batches_keep_bits asks
+// -----------------------------------------------------------------
 
-/// A model of the same shapes, dtype and base weights with the first block alone. Its adapters are
-/// random, both halves: those that add nothing would show nothing.
-ClaraModel first_block_of(const ClaraModel& model) {
-  BaseConfig config = model.base().config();
+/// Lengths of the documents that are compared: some share a padded length, some have one or two
+/// blocks of queries.
+constexpr std::array<std::int64_t, 26> kProbeLengths = {250, 158, 150, 145, 141, 130, 111, 104, 101,
+                                                        97,  64,  60,  58,  40,  32,  30,  20,  17,
+                                                        16,  16,  14,  13,  12,  11,  9,   3};
+/// Rows of the batches that they share.
+constexpr std::array<std::int64_t, 4> kProbeRows = {kBatchTokens, kBatchTokens - 3, 323, 131};
+
+BaseLlm first_block_of(const BaseLlm& base) {
+  BaseConfig config = base.config();
   config.num_layers = 1;
-  BaseWeights weights = model.base().weights();
+  BaseWeights weights = base.weights();
   weights.layers.resize(1);
-  LoraSettings lora = model.adapter(AdapterRole::kCompressor).settings();
-  lora.target_modules.clear();
-  ClaraModel block(BaseLlm(config, weights), lora, model.num_memory(), "noise", 1);
-  const torch::NoGradGuard no_grad;
-  at::Generator generator = at::detail::createCPUGenerator(1);
-  for (const NamedTensor& named : block.adapter(AdapterRole::kCompressor).named_tensors())
-    torch::Tensor(named.tensor).normal_(0.0, 0.1, generator);
-  return block;
+  return {config, weights};
 }
 
-/// Documents of several lengths that share one batch in more than one order.
-std::vector<TokenIds> probe_documents(const ClaraModel& model) {
-  const BaseConfig& config = model.base().config();
-  const std::int64_t vocab = config.vocab_rows,
-                     longest = config.longest_sequence() - model.num_memory();
-  std::vector<TokenIds> documents;
-  std::int64_t token = 1;
-  for (const std::int64_t length : {3, 130, 17, 64, 101, 32, 9}) {
-    TokenIds& document = documents.emplace_back();
-    for (std::int64_t i = 0; i < std::min(length, longest); ++i) {
-      token = (token * 48271 + 11) % 2147483647;
-      document.push_back(static_cast<TokenId>(token % vocab));
-    }
-    for (std::int64_t m = 0; m < model.num_memory(); ++m)
-      document.push_back(static_cast<TokenId>(vocab + m));
+/// An adapter of that block for the layers that any block of `adapter` adapts. Its B is not zero:
+/// what adds nothing shows nothing.
+LoraAdapter probe_adapter(const LoraAdapter& adapter, const BaseConfig& block) {
+  LoraSettings settings = adapter.settings();
+  settings.target_modules = adapter.target_module_names();
+  for (std::string& name : settings.target_modules) name.erase(0, name.rfind('.') + 1);
+  LoraAdapter probe(block, settings, 1, torch::kCPU);
+  at::Generator generator = at::detail::createCPUGenerator(1);
+  for (const NamedTensor& named : probe.named_tensors())
+    torch::Tensor(named.tensor).normal_(0.0, 0.1, generator);
+  return probe;
+}
+
+/// A batch's rows before and after the block: the documents at their places, then filler.
+struct ProbeBatch {
+  std::vector<std::size_t> documents;
+  std::int64_t num_rows = 0;  ///< at least
+};
+
+torch::Tensor states_of(const BaseLlm& block, const LoraAdapter& adapter,
+                        const std::vector<torch::Tensor>& documents, const ProbeBatch& batch) {
+  std::vector<torch::Tensor> rows;
+  std::vector<std::int64_t> lengths;
+  std::int64_t num_rows = 0;
+  const auto add = [&](const torch::Tensor& sequence) {
+    rows.push_back(sequence);
+    lengths.push_back(sequence.size(0));
+    num_rows += sequence.size(0);
+  };
+  for (const std::size_t place : batch.documents) add(documents[place]);
+  const torch::Tensor& longest = documents.front();
+  for (std::int64_t missing = std::max<std::int64_t>(batch.num_rows - num_rows, 0) +
+                              rows_to_fill(std::max(batch.num_rows, num_rows), block.dtype());
+       missing > 0;) {
+    const std::int64_t size = std::min(missing, longest.size(0));
+    add(longest.narrow(0, 0, size));
+    missing -= size;
   }
-  return documents;
+  return block.forward(torch::cat(rows), std::make_shared<const PackedLayout>(lengths, torch::kCPU),
+                       &adapter);
 }
 
 }  // namespace
 
 bool batches_keep_bits(const ClaraModel& model) {
   const torch::NoGradGuard no_grad;
-  const ClaraModel block = first_block_of(model);
-  const std::vector<TokenIds> texts = probe_documents(model);
-  std::vector<const TokenIds*> documents;
-  std::vector<std::vector<std::size_t>> alone;
-  std::vector<std::size_t> forwards;
-  for (const TokenIds& text : texts) {
-    forwards.push_back(documents.size());
-    alone.push_back({documents.size()});
-    documents.push_back(&text);
+  const BaseLlm block = first_block_of(model.base());
+  const LoraAdapter adapter =
+      probe_adapter(model.adapter(AdapterRole::kCompressor), block.config());
+  at::Generator generator = at::detail::createCPUGenerator(2);
+  std::vector<torch::Tensor> documents;
+  std::vector<TokenIds> as_tokens;  // for their lengths
+  std::vector<ProbeBatch> batches;
+  for (const std::int64_t wanted : kProbeLengths) {
+    const std::int64_t length = std::min(wanted, block.config().longest_sequence());
+    batches.push_back({{documents.size()}});
+    documents.push_back(torch::empty({length, block.config().hidden_size})
+                            .normal_(0, 1, generator)
+                            .to(block.dtype()));
+    as_tokens.emplace_back(static_cast<std::size_t>(length), 0);
   }
-  const std::vector<std::size_t> backwards(forwards.rbegin(), forwards.rend());
-  const torch::Tensor expected = encode_batches(block, documents, alone);
-  return torch::equal(encode_batches(block, documents, {forwards}), expected) &&
-         torch::equal(encode_batches(block, documents, {backwards}), expected);
+  std::vector<const TokenIds*> sequences;
+  for (const TokenIds& tokens : as_tokens) sequences.push_back(&tokens);
+  for (const std::int64_t num_rows : kProbeRows) {
+    for (std::vector<std::size_t>& places : batches_by_length(sequences, num_rows))
+      batches.push_back({std::move(places), num_rows});
+  }
+  std::vector<torch::Tensor> states(batches.size());  // the first ones are of a document alone each
+  for_each_on_one_thread(batches.size(), [&](std::size_t b) {
+    states[b] = states_of(block, adapter, documents, batches[b]);
+  });
+  for (std::size_t b = documents.size(); b < batches.size(); ++b) {
+    std::int64_t begin = 0;
+    for (const std::size_t place : batches[b].documents) {
+      const std::int64_t length = documents[place].size(0);
+      if (!torch::equal(states[b].narrow(0, begin, length), states[place].narrow(0, 0, length)))
+        return false;
+      begin += length;
+    }
+  }
+  return true;
 }
 
 torch::Tensor RepeatableEncoder::encode(const std::vector<const TokenIds*>& documents) {
   if (documents.size() > 1 && !share_batches_) share_batches_ = batches_keep_bits(model_);
   std::int64_t num_tokens = 0;
   for (const TokenIds* document : documents) num_tokens += std::ssize(*document);
-  // No thread waits for work that another one has in its batch.
-  const std::int64_t threads = at::get_num_threads(),
-                     limit = std::min(kBatchTokens, (num_tokens + threads - 1) / threads);
-  return encode_batches(model_, documents,
-                        batches_by_length(documents, share_batches_.value_or(false) ? limit : 0));
+  const std::int64_t threads = at::get_num_threads();
+  // Of few documents every thread gets some.
+  const std::int64_t limit =
+      share_batches_.value_or(false)
+          ? std::min({kBatchTokens, max_tokens_, (num_tokens + threads - 1) / threads})
+          : 0;
+  const Batches batches = batches_by_length(documents, limit);
+  torch::Tensor result =
+      torch::empty({std::ssize(documents), model_.num_memory(), model_.base().config().hidden_size},
+                   torch::dtype(model_.base().dtype()));
+  for_each_on_one_thread(batches.size(), [&](std::size_t b) {
+    std::vector<const TokenIds*> sequences;
+    for (const std::size_t place : batches[b]) sequences.push_back(documents[place]);
+    const torch::Tensor latents = encode_batch(model_, std::move(sequences));
+    for (std::size_t i = 0; i < batches[b].size(); ++i)
+      result[static_cast<std::int64_t>(batches[b][i])].copy_(latents[static_cast<std::int64_t>(i)]);
+  });
+  return result;
 }
 
 }  // namespace clara

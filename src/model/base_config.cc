@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -168,7 +169,7 @@ class ConfigReader {
 };
 
 ConfigReader open_json(const std::filesystem::path& path) {
-  Json json = Json::parse(read_file(path), nullptr, false);
+  Json json = parse_json<Json>(read_file(path));
   if (!json.is_object())
     throw DataError(path.string() + ": expected a JSON object; the file is damaged or is not JSON");
   return {std::move(json), path.string()};
@@ -224,13 +225,13 @@ RopeConfig read_rope(const ConfigReader& config, const Family& family, const Bas
     config.fail("rope_theta", "expected more than 1, found " + std::to_string(rope.theta));
   const std::string partial = "partial_rotary_factor";
   rope.partial_rotary_factor = section.number(partial, config.number(partial, 1.0));
-  const std::int64_t dims = rope.rotary_dims(base.head_dim);
+  const bool is_part = rope.partial_rotary_factor > 0 && rope.partial_rotary_factor <= 1;
+  const std::int64_t dims = is_part ? rope.rotary_dims(base.head_dim) : 0;
   if (rope.partial_rotary_factor != 1.0 && !family.partial_rotary) {
     config.fail(partial, "only 1 is supported for model_type \"" + base.model_type + "\", found " +
                              std::to_string(rope.partial_rotary_factor));
   }
-  if (!(rope.partial_rotary_factor > 0) || rope.partial_rotary_factor > 1 || dims < 2 ||
-      dims % 2 != 0) {
+  if (dims < 2 || dims % 2 != 0) {
     config.fail(partial, "expected a part of head_dim (" + std::to_string(base.head_dim) +
                              ") that is an even number of dimensions, found " +
                              std::to_string(rope.partial_rotary_factor));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -20,7 +21,7 @@ using Json = nlohmann::json;
 class JsonFile {
  public:
   explicit JsonFile(const fs::path& path) : path_(path.string()) {
-    json_ = Json::parse(read_file(path), nullptr, false);
+    json_ = parse_json<Json>(read_file(path));
     if (json_.is_discarded()) {
       throw DataError(path_ + ": not a JSON file, or one that is damaged or cut short");
     }

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
@@ -61,7 +62,7 @@ Json read_manifest(const fs::path& folder) {
   if (!fs::exists(folder / kIndexManifestName, error)) {
     fail(folder, "the folder of an index", "no index.json; clara-data index writes one");
   }
-  Json json = Json::parse(read_file(folder / kIndexManifestName), nullptr, false);
+  Json json = parse_json<Json>(read_file(folder / kIndexManifestName));
   if (!json.is_object() || !json.contains("format_version") ||
       !json["format_version"].is_number_integer()) {
     fail(folder, "an index.json of an index", "no such JSON; build the index again");

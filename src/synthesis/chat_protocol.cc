@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/text.h"
@@ -51,7 +52,7 @@ std::string text_member(const Json& object, const char* name) {
 }
 
 ServerMessage server_message(const std::string& body) {
-  const Json json = Json::parse(body, nullptr, false);
+  const Json json = parse_json<Json>(body);
   if (json.is_discarded() || !json.is_object()) return {body, "", ""};
   ServerMessage message;
   const auto error = json.find("error");
@@ -206,7 +207,7 @@ ChatOutcome read_completion(const HttpResponse& response) {
   using Kind = ChatOutcome::Kind;
   if (find_invalid_utf8(response.body))
     return outcome(Kind::kRetry, "no UTF-8", "the response is no UTF-8");
-  const Json json = Json::parse(response.body, nullptr, false);
+  const Json json = parse_json<Json>(response.body);
   if (json.is_discarded() || !json.is_object()) {
     return outcome(
         Kind::kRetry, "no JSON",

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <utility>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/error.h"
@@ -44,7 +45,7 @@ const Json* find_text(const Json& row, const char* name) {
 std::vector<std::string> documents_of(std::string_view text, const RecordPlace& place,
                                       DocumentFormat format) {
   check_utf8(text, place);
-  const Json row = Json::parse(text, nullptr, false);
+  const Json row = parse_json<Json>(text);
   if (row.is_discarded() || !row.is_object())
     throw BadRowError(place.str() + ": expected one JSON object");
   for (const char* name : kListFields) {

@@ -1,6 +1,7 @@
 // settings.json of a run.
 #include "synthesis/synthesis_folder.h"
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -71,7 +72,7 @@ void claim_synthesis_folder(const std::filesystem::path& folder, const Synthesis
     write_file_atomically(path, now.dump(kIndent) + "\n");
     return;
   }
-  const Json before = Json::parse(read_file(path), nullptr, false);
+  const Json before = parse_json<Json>(read_file(path));
   if (before.is_discarded() || !before.is_object())
     throw DataError(path.string() + ": expected the settings of a run, found no JSON object");
   std::string differences;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "common/parse_json.h"
 #include "synthesis/lenient_json.h"
 #include <nlohmann/json.hpp>
 
@@ -52,7 +53,7 @@ bool names_a_pair(const Json& value) {
 std::vector<Json> values_of(std::string_view answer) {
   std::vector<Json> values;
   for (const std::string& text : find_json(answer)) {
-    Json value = Json::parse(text, nullptr, false);
+    Json value = parse_json<Json>(text);
     if (!value.is_discarded()) values.push_back(std::move(value));
   }
   return values;

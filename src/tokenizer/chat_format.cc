@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "common/parse_json.h"
 #include "tokenizer/unicode_text.h"
 #include <nlohmann/json.hpp>
 
@@ -504,7 +505,7 @@ void trim_turn(TurnTrim trim, std::vector<ChatSegment>& turn) {
 class Description {
  public:
   Description(const std::string& text, std::string place)
-      : place_(std::move(place)), json_(nlohmann::json::parse(text, nullptr, false)) {
+      : place_(std::move(place)), json_(parse_json<nlohmann::json>(text)) {
     if (json_.is_discarded()) throw ConfigError(place_ + ": not a JSON file");
     if (!json_.is_object()) fail("", "an object", json_);
     read();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -29,7 +30,7 @@ struct File {
 
   File(const std::filesystem::path& folder, const char* file) : name((folder / file).string()) {
     if (!std::filesystem::exists(name)) return;
-    json = Json::parse(read_file(name), nullptr, false);
+    json = parse_json<Json>(read_file(name));
     if (json.is_discarded()) {
       throw DataError(name + ": not a JSON file, or one that is damaged or cut short");
     }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
@@ -179,7 +180,7 @@ std::string kept_rows(const std::string& content, const LogCut& cut) {
     if (end == std::string::npos) break;  // a torn last line
     const std::string line = content.substr(begin, end - begin);
     begin = end + 1;
-    const Json json = Json::parse(line, nullptr, false);
+    const Json json = parse_json<Json>(line);
     if (!json.is_object()) continue;
     const auto step = json.find("step");
     if (step == json.end() || !step->is_number_integer()) continue;

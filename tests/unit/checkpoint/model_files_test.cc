@@ -206,6 +206,14 @@ TEST_F(ModelFiles, ADescriptionThatCannotBeUsedIsRefused) {
     json.erase(key);
     EXPECT_THAT(message(json), AllOf(HasSubstr("clara.json"), HasSubstr(key)));
   }
+  for (const Json& value : {Json(4294967297), Json(1e300), Json("1"), Json(nullptr)}) {
+    json = sound;
+    json["format_version"] = value;
+    EXPECT_THAT(message(json), HasSubstr("format_version: expected a whole number, found "));
+    json = sound;
+    json["lora"]["rank"] = value == Json(4294967297) ? Json(1.5) : value;
+    EXPECT_THAT(message(json), HasSubstr("rank: expected a whole number, found "));
+  }
   json = sound;
   json["num_memory_tokens"] = 0;
   EXPECT_THAT(message(json), HasSubstr("num_memory_tokens"));

@@ -356,6 +356,8 @@ TEST(ConfigErrors, AFileIsOneMappingOfSections) {
   EXPECT_EQ(error_of("a: 1\n---\nb: 2\n"),
             "run.yaml: expected one YAML document, found several (separated by ---, or by a stray "
             "comma or bracket)");
+  EXPECT_EQ(error_of("---\n" + minimal_config("scp") + "...\n"), "");
+  EXPECT_EQ(error_of(minimal_config("scp") + "---\n").find("expected one YAML document"), 10U);
   // yaml-cpp 0.7 reads these as documents without end.
   for (const char* text : {", a", "]", "}", "a: 1\n, b"})
     EXPECT_EQ(error_of(text).rfind("run.yaml:", 0), 0U) << text << ": " << error_of(text);

@@ -241,9 +241,14 @@ TEST(Records, InvalidJsonIsReportedWithItsByte) {
               "data/train.jsonl:381: expected one JSON object, found a list of 1");
     EXPECT_EQ(data_error_of([&] { parse("\"text\""); }),
               "data/train.jsonl:381: expected one JSON object, found the string \"text\"");
-    EXPECT_EQ(data_error_of([&] { parse(R"({"question": 1e55555555})"); }),
-              "data/train.jsonl:381: expected one JSON object, found a number beyond the range of a "
-              "double");
+    EXPECT_EQ(
+        data_error_of([&] { parse(R"({"question": 1e55555555})"); }),
+        "data/train.jsonl:381: expected one JSON object, found a number beyond a double (number "
+        "overflow parsing '1e55555555')");
+    EXPECT_EQ(
+        data_error_of([&] { parse(R"({"x": )" + std::string(2000, '[')); }),
+        "data/train.jsonl:381: expected one JSON object, found lists or objects more than 1000 "
+        "deep");
   }
 }
 

@@ -361,6 +361,7 @@ TEST_F(LoadBaseConfig, RefusesByFileAndKey) {
       {"partial_rotary_factor", {{"partial_rotary_factor", 0.75}}},
       {"partial_rotary_factor", {{"model_type", "phi3"}, {"partial_rotary_factor", 0}}},
       {"partial_rotary_factor", {{"model_type", "phi3"}, {"partial_rotary_factor", 1.5}}},
+      {"partial_rotary_factor", {{"model_type", "phi3"}, {"partial_rotary_factor", 1e300}}},
       {"partial_rotary_factor", {{"model_type", "phi3"}, {"partial_rotary_factor", 0.4}}},
       {"model_type", {{"model_type", "gemma3_text"}}},
       {"sliding_window", {{"model_type", "mistral"}, {"sliding_window", 0}}},

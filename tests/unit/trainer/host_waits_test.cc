@@ -54,10 +54,13 @@ torch::Tensor& abs_out_shape(const torch::Tensor& self, torch::Tensor& out) {
   return out;
 }
 
-// Its number of updates is a tensor of the device and everything else an argument.
+// The number of updates must be on the device: from the host it would be read there.
 void fused_adamw_shape(at::TensorList, at::TensorList, at::TensorList, at::TensorList,
-                       at::TensorList, at::TensorList, double, double, double, double, double, bool,
-                       bool, const std::optional<at::Tensor>&, const std::optional<at::Tensor>&) {}
+                       at::TensorList, at::TensorList num_updates, double, double, double, double,
+                       double, bool, bool, const std::optional<at::Tensor>&,
+                       const std::optional<at::Tensor>&) {
+  for (const torch::Tensor& number : num_updates) TORCH_CHECK(number.is_meta());
+}
 
 }  // namespace
 
