@@ -22,7 +22,8 @@ bool is_nested_deeper_than(int depth, std::string_view text);
 /// a double, or is nested deeper than kMaxJsonDepth.
 template <class Json = nlohmann::json>
 Json parse_json(std::string_view text) {
-  if (is_nested_deeper_than(kMaxJsonDepth, text)) return Json(nlohmann::detail::value_t::discarded);
+  if (text.find('\0') != std::string_view::npos || is_nested_deeper_than(kMaxJsonDepth, text))
+    return Json(nlohmann::detail::value_t::discarded);
   return Json::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 

@@ -57,7 +57,9 @@ std::string join_surrogate_escapes(const std::string& json) {
 }
 
 YAML::Node parse_document(const std::string& text, const std::string& name) {
-  const std::string yaml = nlohmann::json::accept(text) ? join_surrogate_escapes(text) : text;
+  // For nlohmann a text ends at its first NUL.
+  const bool is_json = text.find('\0') == std::string::npos && nlohmann::json::accept(text);
+  const std::string yaml = is_json ? join_surrogate_escapes(text) : text;
   YamlCount count{};
   YAML::Node document;
   try {

@@ -60,6 +60,8 @@ class RecordReader {
       fail("byte " + std::to_string(*fault + 1), "UTF-8 text",
            std::string("the byte ") + byte.data());
     }
+    if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos)
+      fail("byte " + std::to_string(nul + 1), "one JSON object", "a NUL byte");
     if (is_nested_deeper_than(kMaxJsonDepth, text)) {
       throw DataError(place_.str() +
                       ": expected one JSON object, found lists or objects more than " +

@@ -37,6 +37,8 @@ TEST(ParseJson, WhatIsNoJsonIsDiscarded) {
   EXPECT_TRUE(parse_json("{\"a\": ").is_discarded());
   EXPECT_TRUE(parse_json("]]]]").is_discarded());
   EXPECT_TRUE(parse_json("[1e999]").is_discarded());
+  EXPECT_TRUE(parse_json(std::string("{}\0{}", 5)).is_discarded()) << "what follows is not dropped";
+  EXPECT_TRUE(parse_json(std::string("{}\0", 3)).is_discarded());
 }
 
 TEST(WholeNumber, IsOneThatTheTypeHolds) {

@@ -358,6 +358,7 @@ TEST(ConfigErrors, AFileIsOneMappingOfSections) {
             "comma or bracket)");
   EXPECT_EQ(error_of("---\n" + minimal_config("scp") + "...\n"), "");
   EXPECT_EQ(error_of(minimal_config("scp") + "---\n").find("expected one YAML document"), 10U);
+  EXPECT_NE(error_of(std::string("4\0\\u", 4)), "") << "JSON up to its NUL";
   // yaml-cpp 0.7 reads these as documents without end.
   for (const char* text : {", a", "]", "}", "a: 1\n, b"})
     EXPECT_EQ(error_of(text).rfind("run.yaml:", 0), 0U) << text << ": " << error_of(text);
