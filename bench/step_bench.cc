@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "latents/repeatable_encoder.h"
 #include "tools/process_setup.h"
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
@@ -234,7 +235,10 @@ Json time_store(const Setup& s, const Options& o) {
     (void)latents.fetch(documents);
     seconds.push_back(seconds_since(start));
   }
-  return {{"step_seconds", seconds}, {"documents", documents.size()}, {"document_tokens", tokens}};
+  return {{"step_seconds", seconds},
+          {"documents", documents.size()},
+          {"document_tokens", tokens},
+          {"shares_batches", batches_keep_bits(*s.model)}};
 }
 
 /// Every answer is as long as allowed: no token ends it.

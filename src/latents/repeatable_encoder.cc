@@ -54,12 +54,13 @@ torch::Tensor encode_batch(const ClaraModel& model, std::vector<const TokenIds*>
 // -----------------------------------------------------------------
 
 /// Lengths of the documents that are compared: some share a padded length, some have one or two
-/// blocks of queries.
-constexpr std::array<std::int64_t, 26> kProbeLengths = {250, 158, 150, 145, 141, 130, 111, 104, 101,
-                                                        97,  64,  60,  58,  40,  32,  30,  20,  17,
-                                                        16,  16,  14,  13,  12,  11,  9,   3};
+/// blocks of queries. Shorter than a document can be none is: products of up to three rows do have
+/// other bits in MKL.
+constexpr std::array<std::int64_t, 18> kProbeLengths = {250, 158, 145, 130, 111, 104, 97, 64, 60,
+                                                        40,  30,  17,  16,  16,  13,  12, 9,  0};
+constexpr std::int64_t kNumMarks = 3;  // around a document's text
 /// Rows of the batches that they share.
-constexpr std::array<std::int64_t, 4> kProbeRows = {kBatchTokens, kBatchTokens - 3, 323, 131};
+constexpr std::array<std::int64_t, 2> kProbeRows = {kBatchTokens, 131};
 
 BaseLlm first_block_of(const BaseLlm& base) {
   BaseConfig config = base.config();
@@ -123,7 +124,8 @@ bool batches_keep_bits(const ClaraModel& model) {
   std::vector<TokenIds> as_tokens;  // for their lengths
   std::vector<ProbeBatch> batches;
   for (const std::int64_t wanted : kProbeLengths) {
-    const std::int64_t length = std::min(wanted, block.config().longest_sequence());
+    const std::int64_t length = std::min(std::max(wanted, kNumMarks + model.num_memory()),
+                                         block.config().longest_sequence());
     batches.push_back({{documents.size()}});
     documents.push_back(torch::empty({length, block.config().hidden_size})
                             .normal_(0, 1, generator)

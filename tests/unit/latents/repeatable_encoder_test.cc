@@ -75,6 +75,7 @@ TEST_P(RepeatableEncoding, GivesEveryDocumentTheBitsThatItHasAlone) {
   const Tensor alone = RepeatableEncoder(*model, kTokens, false).encode(asked);
   EXPECT_FALSE(alone.requires_grad());
   EXPECT_EQ(alone.scalar_type(), GetParam());
+  RecordProperty("shares_batches", batches_keep_bits(*model) ? 1 : 0);
   for (const int threads : {1, 2, 3}) {
     at::set_num_threads(threads);
     EXPECT_TRUE(torch::equal(RepeatableEncoder(*model, kTokens).encode(asked), alone)) << threads;
