@@ -7,8 +7,6 @@
 #include <string_view>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 namespace clara {
 
 /// Lists and objects inside one another. nlohmann parses any number of them, and overflows the
@@ -18,12 +16,13 @@ inline constexpr int kMaxJsonDepth = 1000;
 /// Whether brackets outside strings are open more than `depth` deep anywhere in `text`.
 bool is_nested_deeper_than(int depth, std::string_view text);
 
-/// Discarded (is_discarded(); no object, no list) where the text is no JSON, holds a number beyond
-/// a double, or is nested deeper than kMaxJsonDepth.
-template <class Json = nlohmann::json>
+/// A Json of nlohmann's library, discarded (is_discarded(); no object, no list) where the text is
+/// no JSON (for the library it ends at its first NUL; here nothing may follow), holds a number
+/// beyond a double, or is nested deeper than kMaxJsonDepth.
+template <class Json>
 Json parse_json(std::string_view text) {
   if (text.find('\0') != std::string_view::npos || is_nested_deeper_than(kMaxJsonDepth, text))
-    return Json(nlohmann::detail::value_t::discarded);
+    text = {};
   return Json::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 

@@ -70,7 +70,7 @@ class DocumentLatents {
   const ClaraModel& model_;
   std::unique_ptr<LatentStore> store_;
   std::int64_t max_tokens_per_batch_;
-  std::unique_ptr<RepeatableEncoder> repeatable_;  // for what is stored
+  std::unique_ptr<RepeatableEncoder> repeatable_;           // for what is stored
   std::unordered_map<Hash128, torch::Tensor> from_others_;  // [M, D] on the CPU
   std::int64_t num_encoded_ = 0;
   std::int64_t num_found_ = 0;
