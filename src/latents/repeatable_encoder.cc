@@ -162,7 +162,7 @@ torch::Tensor RepeatableEncoder::encode(const std::vector<const TokenIds*>& docu
   // Of few documents every thread gets some.
   const std::int64_t limit =
       share_batches_.value_or(false)
-          ? std::min({kBatchTokens, max_tokens_, (num_tokens + threads - 1) / threads})
+          ? std::min({kBatchTokens, max_tokens_ / threads, (num_tokens + threads - 1) / threads})
           : 0;
   const Batches batches = batches_by_length(documents, limit);
   torch::Tensor result =

@@ -25,9 +25,9 @@ bool batches_keep_bits(const ClaraModel& model);
 
 class RepeatableEncoder {
  public:
-  /// The model, on the CPU, must outlive this; a batch has at most `max_tokens` tokens (a longer
-  /// document is one of its own). `share_batches` empty: as batches_keep_bits says, asked once,
-  /// when it first matters.
+  /// The model, on the CPU, must outlive this; the batches that are encoded at a time have at most
+  /// `max_tokens` tokens together (a document longer than its batch may be is one of its own).
+  /// `share_batches` empty: as batches_keep_bits says, asked once, when it first matters.
   RepeatableEncoder(const ClaraModel& model, std::int64_t max_tokens,
                     std::optional<bool> share_batches = {})
       : model_(model), max_tokens_(max_tokens), share_batches_(share_batches) {}
