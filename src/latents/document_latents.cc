@@ -195,11 +195,16 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
     }
     place.push_back(it->second);
   }
+  if (store_ == nullptr) {
+    num_encoded_ += std::ssize(distinct);
+    return encode_documents(model_, AdapterRole::kCompressor, distinct, max_tokens_per_batch_)
+        .index_select(0, to_device(place, model_.device()));
+  }
   std::vector<torch::Tensor> latents(distinct.size());
   std::vector<const TokenIds*> missing;
   std::vector<std::size_t> missing_places;
   for (std::size_t i = 0; i < distinct.size(); ++i) {
-    std::optional<torch::Tensor> stored = store_ != nullptr ? store_->find(keys[i]) : std::nullopt;
+    std::optional<torch::Tensor> stored = store_->find(keys[i]);
     if (const auto it = from_others_.find(keys[i]); !stored && it != from_others_.end())
       stored = it->second;
     if (stored) {
@@ -216,7 +221,7 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
     // an empty store and misses others than the run that it continues. Off the CPU nothing is
     // promised to the bit.
     const torch::Tensor encoded =
-        store_ != nullptr && model_.device().is_cpu()
+        model_.device().is_cpu()
             ? repeatable_->encode(missing)
             : encode_documents(model_, AdapterRole::kCompressor, missing, max_tokens_per_batch_);
     const torch::Tensor on_host = read_on_host(encoded);
@@ -224,7 +229,7 @@ torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documen
     start = Clock::now();
     for (std::size_t i = 0; i < missing.size(); ++i) {
       latents[missing_places[i]] = on_host[static_cast<std::int64_t>(i)];
-      if (store_ != nullptr) store_->put(keys[missing_places[i]], latents[missing_places[i]]);
+      store_->put(keys[missing_places[i]], latents[missing_places[i]]);
     }
     store_seconds_ += since(start);
   }

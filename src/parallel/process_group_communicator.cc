@@ -10,7 +10,9 @@
 #include <thread>
 #include <utility>
 
+#include "common/device_copy.h"
 #include "parallel/peer_watch.h"
+#include <ATen/record_function.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -388,6 +390,7 @@ class ProcessGroupCommunicator final : public Communicator {
   /// wherever the host next reads a value, without a limit: so the host asks until it is done. The
   /// trainer waits for sums where it is about to read the step's losses anyway.
   void wait_for_device(const WorkPtr& work, const char* what) {
+    RECORD_USER_SCOPE(kHostWait);
     const Clock::time_point begin = Clock::now();
     std::chrono::microseconds pause(20);
     try {

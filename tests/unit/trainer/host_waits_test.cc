@@ -102,6 +102,7 @@ std::unique_ptr<ClaraModel> tiny_model_on(torch::Device device) {
 
 struct StageOptions {
   torch::Device device = torch::kCPU;
+  bool stores = true;
   bool warm = true;  ///< the store has every document
   double dropout = 0.1;
   bool checkpointing = false;
@@ -121,8 +122,8 @@ Stage make_stage(const std::string& name, const StageOptions& options) {
     return stage;
   }
   stage.rows = joint_rows(3);
-  auto store = std::make_unique<MemoryLatentStore>();
-  if (options.warm) {
+  auto store = options.stores ? std::make_unique<MemoryLatentStore>() : nullptr;
+  if (options.stores && options.warm) {
     for (const TokenIds* document : documents_of(stage.rows))
       store->put(document_key(*document), torch::randn({kTinyNumMemory, kTinyWidth}));
   }
@@ -264,6 +265,13 @@ TEST(HostWaits, DocumentsThatAreNotInTheStoreCostOneWaitAMicroBatch) {
   Stage stage = make_stage("joint", {.warm = false});
   EXPECT_EQ(waits_of_a_step(stage), 1 + 3);
   EXPECT_EQ(waits_of_a_step(stage), 1);
+}
+
+TEST(HostWaits, DocumentsThatNoStoreKeepsCostNone) {
+  Stage on_host = make_stage("joint", {.stores = false});
+  EXPECT_EQ(waits_of_a_step(on_host), 1);
+  Stage stage = make_stage("joint", {.device = torch::kMeta, .stores = false});
+  step_on_meta_device(stage);
 }
 
 TEST(HostWaits, AValueOnTheMetaDeviceCannotBeLookedAt) {
