@@ -50,12 +50,9 @@ torch::Tensor encode_batch(const ClaraModel& model, std::vector<const TokenIds*>
   return model.encode(AdapterRole::kCompressor, model.pack(sequences), {}, filler.empty() ? 0 : 1);
 }
 
-// ---- what batches_keep_bits asks
-// -----------------------------------------------------------------
-
-/// Lengths of the documents that are compared: some share a padded length, some have one or two
-/// blocks of queries. Shorter than a document can be none is: products of up to three rows do have
-/// other bits in MKL.
+/// What batches_keep_bits compares: documents of these lengths. Some share a padded length, some
+/// have one block of queries and some two. None is shorter than a document can be, for products of
+/// up to three rows do have other bits in MKL.
 constexpr std::array<std::int64_t, 18> kProbeLengths = {250, 158, 145, 130, 111, 104, 97, 64, 60,
                                                         40,  30,  17,  16,  16,  13,  12, 9,  0};
 constexpr std::int64_t kNumMarks = 3;  // around a document's text
@@ -83,12 +80,13 @@ LoraAdapter probe_adapter(const LoraAdapter& adapter, const BaseConfig& block) {
   return probe;
 }
 
-/// A batch's rows before and after the block: the documents at their places, then filler.
+/// Documents, by their places, and filler behind them.
 struct ProbeBatch {
   std::vector<std::size_t> documents;
   std::int64_t num_rows = 0;  ///< at least
 };
 
+/// States [rows, D] of a batch behind the block.
 torch::Tensor states_of(const BaseLlm& block, const LoraAdapter& adapter,
                         const std::vector<torch::Tensor>& documents, const ProbeBatch& batch) {
   std::vector<torch::Tensor> rows;
