@@ -24,10 +24,9 @@ const Json& field(const Json& json, const char* name) {
 }
 
 std::int64_t count(const Json& json, const std::string& name) {
-  // Numbers beyond 63 bits would become negative ones.
-  if (!json.is_number_integer() || json < 0 || json > INT64_MAX)
-    fail(name + ": expected a whole number of at least 0");
-  return json.get<std::int64_t>();
+  const auto number = whole_number<std::int64_t>(json);
+  if (!number || *number < 0) fail(name + ": expected a whole number of at least 0");
+  return *number;
 }
 
 std::string text_of(const Json& json, const std::string& name) {

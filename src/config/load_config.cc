@@ -8,9 +8,9 @@
 #include <system_error>
 
 #include "config/config_reader.h"
+#include "config/count_yaml_documents.h"
 #include "config/cross_checks.h"
 #include "config/field_table.h"
-#include "config/yaml_document.h"
 #include <nlohmann/json.hpp>
 #include <yaml-cpp/yaml.h>
 

@@ -147,13 +147,8 @@ class RecordReader {
 
 // Whether `number` is a whole number from `least` to `most`.
 bool is_whole(const Json& number, std::int64_t least, std::int64_t most) {
-  if (number.is_number_unsigned()) {
-    const auto value = number.get<std::uint64_t>();
-    return value <= static_cast<std::uint64_t>(most) && static_cast<std::int64_t>(value) >= least;
-  }
-  if (!number.is_number_integer()) return false;
-  const auto value = number.get<std::int64_t>();
-  return value >= least && value <= most;
+  const auto value = whole_number<std::int64_t>(number);
+  return value && *value >= least && *value <= most;
 }
 
 void add_once(std::vector<std::string>& texts, std::string text) {

@@ -186,8 +186,8 @@ std::int32_t rate_of_run(const fs::path& owner) {
     if (!fs::is_regular_file(path)) continue;
     const Json description = parse_json<Json>(read_file(path));
     const auto found = description.find("compression_rate");
-    if (description.is_object() && found != description.end() && found->is_number_integer())
-      return found->get<std::int32_t>();
+    if (!description.is_object() || found == description.end()) continue;
+    if (const auto rate = whole_number<std::int32_t>(*found)) return *rate;
   }
   return 0;
 }

@@ -74,9 +74,10 @@ class PredictionReader {
     if (!value.is_array()) fail(field, expected, value.type_name());
     std::vector<T> items;
     for (const Json& item : value) {
-      const bool fits = std::is_same_v<T, std::string>    ? item.is_string()
-                        : std::is_same_v<T, std::int32_t> ? item.is_number_integer()
-                                                          : item.is_number();
+      const bool fits = std::is_same_v<T, std::string> ? item.is_string()
+                        : std::is_same_v<T, std::int32_t>
+                            ? whole_number<std::int32_t>(item).has_value()
+                            : item.is_number();
       if (!fits) fail(field, expected, item.dump());
       items.push_back(item.get<T>());
     }

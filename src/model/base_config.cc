@@ -74,10 +74,9 @@ class ConfigReader {
       if (fallback) return *fallback;
       fail(key, "expected a positive integer, found nothing");
     }
-    if (!value->is_number_integer() || value->get<std::int64_t>() <= 0) {
-      fail(key, "expected a positive integer, found " + value->dump());
-    }
-    return value->get<std::int64_t>();
+    const auto number = whole_number<std::int64_t>(*value);
+    if (!number || *number <= 0) fail(key, "expected a positive integer, found " + value->dump());
+    return *number;
   }
 
   double number(const std::string& key, std::optional<double> fallback = {}) const {

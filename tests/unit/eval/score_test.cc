@@ -84,6 +84,9 @@ TEST(PredictionLine, FaultsNamePlaceFieldAndWhatWasFound) {
   line.replace(line.find("\"positives\":[0]"), 15, "\"positives\":[3]");
   EXPECT_THAT(fault_of(line), HasSubstr("p.jsonl:3: positives: expected different candidates"));
   line = prediction_to_json(example());
+  line.replace(line.find("\"positives\":[0]"), 15, "\"positives\":[4294967296]");
+  EXPECT_THAT(fault_of(line), HasSubstr("positives: expected a list of whole numbers, found 429"));
+  line = prediction_to_json(example());
   line.replace(line.find("\"num_gold\":2"), 12, "\"num_gold\":0");
   EXPECT_THAT(fault_of(line), HasSubstr("num_gold: expected at least the number of positives (1)"));
   Prediction prediction = example();

@@ -1,5 +1,5 @@
 // Counting goes on to the second document and no further.
-#include "config/yaml_document.h"
+#include "config/count_yaml_documents.h"
 
 #include <sstream>
 
