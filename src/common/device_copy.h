@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include <c10/core/Event.h>
 #include <torch/types.h>
 
 namespace clara {
@@ -22,5 +24,21 @@ torch::Tensor to_device(const std::vector<std::int64_t>& indices, torch::Device 
 inline constexpr const char* kHostWait = "clara_host_wait";
 /// The values of `tensor` on the CPU. The host waits for the device.
 torch::Tensor read_on_host(const torch::Tensor& tensor);
+
+/// The values of a tensor on their way to the host, in the stream's order: nobody waits before they
+/// are asked for.
+class HostCopy {
+ public:
+  explicit HostCopy(const torch::Tensor& tensor);
+  /// Whether values() would not wait.
+  bool is_ready() const;
+  /// The values on the CPU. The host waits for them where they are not ready.
+  torch::Tensor values() const;
+
+ private:
+  torch::Tensor source_;  // undefined where host_ gets the values
+  torch::Tensor host_;
+  std::optional<c10::Event> copied_;
+};
 
 }  // namespace clara

@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
-#include <cstring>
 #include <numeric>
 #include <string>
 #include <unordered_set>
 
+#include "common/byte_message.h"
 #include "common/device_copy.h"
 #include "latents/repeatable_encoder.h"
 #include <ATen/record_function.h>
@@ -74,31 +74,49 @@ double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::string bytes_of(const void* data, std::size_t num_bytes) {
-  return {static_cast<const char*>(data), num_bytes};
+struct DistinctDocuments {
+  std::vector<const TokenIds*> documents;  ///< in order of appearance
+  std::vector<Hash128> keys;
+  std::vector<std::size_t> places;  ///< of each given document among them
+};
+
+DistinctDocuments distinct_documents(const std::vector<const TokenIds*>& documents) {
+  DistinctDocuments distinct;
+  std::unordered_map<Hash128, std::size_t> place_of_key;
+  for (const TokenIds* document : documents) {
+    const Hash128 key = document_key(*document);
+    const auto [it, is_new] = place_of_key.try_emplace(key, distinct.keys.size());
+    if (is_new) {
+      distinct.documents.push_back(document);
+      distinct.keys.push_back(key);
+    }
+    distinct.places.push_back(it->second);
+  }
+  return distinct;
 }
 
-/// Reads what was appended as plain values.
-class ByteReader {
- public:
-  explicit ByteReader(const std::string& bytes) : bytes_(bytes) {}
-  bool is_at_end() const { return place_ == bytes_.size(); }
-  void read(void* data, std::size_t num_bytes) {
-    if (num_bytes > bytes_.size() - place_) throw Error("a message of another rank is too short");
-    std::memcpy(data, bytes_.data() + place_, num_bytes);
-    place_ += num_bytes;
-  }
-  template <class Value>
-  Value read_value() {
-    Value value;
-    read(&value, sizeof value);
-    return value;
-  }
-
- private:
-  const std::string& bytes_;
-  std::size_t place_ = 0;
+struct PartRow {
+  std::size_t part;
+  std::int64_t row;
 };
+
+/// `rows` of `parts` (undefined: has none of them), on the parts' device.
+torch::Tensor gather_rows(const std::vector<torch::Tensor>& parts,
+                          const std::vector<PartRow>& rows) {
+  std::vector<torch::Tensor> used;
+  std::vector<std::int64_t> first_row;
+  std::int64_t num_rows = 0;
+  for (const torch::Tensor& part : parts) {
+    first_row.push_back(num_rows);
+    if (!part.defined()) continue;
+    num_rows += part.size(0);
+    used.push_back(part);
+  }
+  std::vector<std::int64_t> indices;
+  for (const PartRow& row : rows) indices.push_back(first_row[row.part] + row.row);
+  const torch::Tensor whole = used.size() == 1 ? used[0] : torch::cat(used);
+  return whole.index_select(0, to_device(indices, whole.device()));
+}
 
 }  // namespace
 
@@ -167,6 +185,12 @@ Hash128 document_key(const TokenIds& document) {
       {reinterpret_cast<const char*>(document.data()), document.size() * sizeof(TokenId)});
 }
 
+struct DocumentLatents::OnTheWay {
+  std::vector<Hash128> keys;
+  torch::Tensor latents;  // [keys, M, D] on the model's device
+  HostCopy on_host;
+};
+
 DocumentLatents::DocumentLatents(const ClaraModel& model, std::unique_ptr<LatentStore> store,
                                  std::int64_t max_tokens_per_batch)
     : model_(model),
@@ -174,68 +198,99 @@ DocumentLatents::DocumentLatents(const ClaraModel& model, std::unique_ptr<Latent
       max_tokens_per_batch_(max_tokens_per_batch),
       repeatable_(std::make_unique<RepeatableEncoder>(model, max_tokens_per_batch)) {}
 
-DocumentLatents::~DocumentLatents() = default;
+DocumentLatents::~DocumentLatents() {
+  try {
+    store_encoded(/*all=*/true);
+  } catch (const std::exception&) {
+    // What a store lacks is encoded again.
+  }
+}
+
+std::int64_t DocumentLatents::num_stored() const {
+  if (store_ == nullptr) return 0;
+  std::int64_t number = store_->size();
+  for (const OnTheWay& batch : on_the_way_) number += std::ssize(batch.keys);
+  return number;
+}
+
+std::optional<DocumentLatents::PlaceOnTheWay> DocumentLatents::find_on_the_way(
+    const Hash128& key) const {
+  for (std::size_t b = 0; b < on_the_way_.size(); ++b) {
+    const std::vector<Hash128>& keys = on_the_way_[b].keys;
+    const auto it = std::find(keys.begin(), keys.end(), key);
+    if (it != keys.end()) return PlaceOnTheWay{b, it - keys.begin()};
+  }
+  return std::nullopt;
+}
+
+void DocumentLatents::store_encoded(bool all) {
+  // In the stream's order: behind one that is not ready none is.
+  auto batch = on_the_way_.begin();
+  for (; batch != on_the_way_.end() && (all || batch->on_host.is_ready()); ++batch) {
+    const torch::Tensor latents = batch->on_host.values();
+    for (std::size_t i = 0; i < batch->keys.size(); ++i)
+      store_->put(batch->keys[i], latents[static_cast<std::int64_t>(i)]);
+  }
+  on_the_way_.erase(on_the_way_.begin(), batch);
+}
 
 torch::Tensor DocumentLatents::fetch(const std::vector<const TokenIds*>& documents) {
   RECORD_USER_SCOPE("clara::compress");
   const torch::NoGradGuard no_grad;
   Clock::time_point start = Clock::now();
-  // Distinct documents of this call, in order of appearance.
-  std::unordered_map<Hash128, std::int64_t> distinct_of_key;
-  std::vector<const TokenIds*> distinct;
-  std::vector<Hash128> keys;
-  std::vector<std::int64_t> place;
-  for (const TokenIds* document : documents) {
-    const Hash128 key = document_key(*document);
-    const auto [it, is_new] =
-        distinct_of_key.try_emplace(key, static_cast<std::int64_t>(distinct.size()));
-    if (is_new) {
-      distinct.push_back(document);
-      keys.push_back(key);
-    }
-    place.push_back(it->second);
-  }
+  const DistinctDocuments distinct = distinct_documents(documents);
+  std::vector<PartRow> rows;
   if (store_ == nullptr) {
-    num_encoded_ += std::ssize(distinct);
-    return encode_documents(model_, AdapterRole::kCompressor, distinct, max_tokens_per_batch_)
-        .index_select(0, to_device(place, model_.device()));
+    num_encoded_ += std::ssize(distinct.documents);
+    for (const std::size_t place : distinct.places)
+      rows.push_back({0, static_cast<std::int64_t>(place)});
+    return gather_rows({encode_documents(model_, AdapterRole::kCompressor, distinct.documents,
+                                         max_tokens_per_batch_)},
+                       rows);
   }
-  std::vector<torch::Tensor> latents(distinct.size());
+  store_encoded(/*all=*/false);
+  // A document's latents come from the host, are on their way there or are encoded now.
+  std::vector<torch::Tensor> parts(on_the_way_.size() + 2);
+  std::vector<PartRow> row_of;
+  std::vector<torch::Tensor> on_host;
   std::vector<const TokenIds*> missing;
-  std::vector<std::size_t> missing_places;
-  for (std::size_t i = 0; i < distinct.size(); ++i) {
-    std::optional<torch::Tensor> stored = store_->find(keys[i]);
-    if (const auto it = from_others_.find(keys[i]); !stored && it != from_others_.end())
-      stored = it->second;
-    if (stored) {
-      latents[i] = std::move(*stored);
-      ++num_found_;
+  std::vector<Hash128> missing_keys;
+  for (std::size_t i = 0; i < distinct.keys.size(); ++i) {
+    const Hash128& key = distinct.keys[i];
+    std::optional<torch::Tensor> known = store_->find(key);
+    if (const auto it = from_others_.find(key); !known && it != from_others_.end())
+      known = it->second;
+    if (known) {
+      row_of.push_back({0, std::ssize(on_host)});
+      on_host.push_back(std::move(*known));
+    } else if (const auto way = find_on_the_way(key)) {
+      row_of.push_back({way->batch + 1, way->row});
+      parts[way->batch + 1] = on_the_way_[way->batch].latents;
     } else {
-      missing.push_back(distinct[i]);
-      missing_places.push_back(i);
+      row_of.push_back({parts.size() - 1, std::ssize(missing)});
+      missing.push_back(distinct.documents[i]);
+      missing_keys.push_back(key);
     }
   }
+  num_found_ += std::ssize(row_of) - std::ssize(missing);
+  if (!on_host.empty()) parts[0] = to_device(torch::stack(on_host), model_.device());
   store_seconds_ += since(start);
   if (!missing.empty()) {
     // What is kept must not depend on which other documents were missing: a resumed run begins with
     // an empty store and misses others than the run that it continues. Off the CPU nothing is
     // promised to the bit.
-    const torch::Tensor encoded =
-        model_.device().is_cpu()
-            ? repeatable_->encode(missing)
-            : encode_documents(model_, AdapterRole::kCompressor, missing, max_tokens_per_batch_);
-    const torch::Tensor on_host = read_on_host(encoded);
-    num_encoded_ += static_cast<std::int64_t>(missing.size());
+    parts.back() = model_.device().is_cpu() ? repeatable_->encode(missing)
+                                            : encode_documents(model_, AdapterRole::kCompressor,
+                                                               missing, max_tokens_per_batch_);
+    num_encoded_ += std::ssize(missing);
     start = Clock::now();
-    for (std::size_t i = 0; i < missing.size(); ++i) {
-      latents[missing_places[i]] = on_host[static_cast<std::int64_t>(i)];
-      store_->put(keys[missing_places[i]], latents[missing_places[i]]);
-    }
+    on_the_way_.push_back({std::move(missing_keys), parts.back(), HostCopy(parts.back())});
+    store_encoded(/*all=*/false);
     store_seconds_ += since(start);
   }
   start = Clock::now();
-  torch::Tensor result = to_device(
-      torch::stack(latents).index_select(0, torch::tensor(place, torch::kInt64)), model_.device());
+  for (const std::size_t place : distinct.places) rows.push_back(row_of[place]);
+  torch::Tensor result = gather_rows(parts, rows);
   store_seconds_ += since(start);
   return result;
 }
@@ -244,6 +299,7 @@ void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
                             Communicator& communicator) {
   if (store_ == nullptr || communicator.size() == 1) return;
   from_others_.clear();
+  store_encoded(/*all=*/true);
   Clock::time_point start = Clock::now();
   const auto owner_of = [&](const Hash128& key) {
     return static_cast<std::int64_t>(key.lo % static_cast<std::uint64_t>(communicator.size()));
@@ -254,7 +310,7 @@ void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
   for (const TokenIds* document : documents) {
     const Hash128 key = document_key(*document);
     if (store_->find(key) || !lacking.try_emplace(key, document).second) continue;
-    wanted += bytes_of(&key, sizeof key);
+    wanted += bytes_of_value(key);
   }
   // This rank's documents among them, in an order that all ranks could tell; those that no store
   // holds are asked for.
@@ -266,7 +322,7 @@ void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
       const auto key = reader.read_value<Hash128>();
       if (owner_of(key) != communicator.rank() || !seen.insert(key).second) continue;
       owned.push_back(key);
-      if (!store_->find(key)) unknown += bytes_of(&key, sizeof key);
+      if (!store_->find(key)) unknown += bytes_of_value(key);
     }
   }
   // Whoever has an unknown document gives its tokens; its owner encodes it.
@@ -276,7 +332,7 @@ void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
       const auto it = lacking.find(reader.read_value<Hash128>());
       if (it == lacking.end()) continue;
       const std::uint64_t length = it->second->size();
-      given += bytes_of(&it->first, sizeof it->first) + bytes_of(&length, sizeof length) +
+      given += bytes_of_value(it->first) + bytes_of_value(length) +
                bytes_of(it->second->data(), length * sizeof(TokenId));
     }
   }
@@ -296,6 +352,7 @@ void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
     for (const TokenIds& tokens : to_encode) pointers.push_back(&tokens);
     store_seconds_ += since(start);
     fetch(pointers);  // counts its own
+    store_encoded(/*all=*/true);  // waits for the encoding
     start = Clock::now();
   }
   // The answers.
@@ -304,7 +361,7 @@ void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
     const std::optional<torch::Tensor> latents = store_->find(key);
     if (!latents) throw Error("a document's latents could not be stored");
     const torch::Tensor bytes = latents->contiguous();
-    answers += bytes_of(&key, sizeof key) + bytes_of(bytes.const_data_ptr(), bytes.nbytes());
+    answers += bytes_of_value(key) + bytes_of(bytes.const_data_ptr(), bytes.nbytes());
   }
   for (const std::string& rank : communicator.gather(answers)) {
     for (ByteReader reader(rank); !reader.is_at_end();) {

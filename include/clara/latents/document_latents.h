@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -48,7 +49,8 @@ class DocumentLatents {
   ~DocumentLatents();
 
   /// Latents of `documents` in the order given, [N, M, D] on the model's device, no gradient. Each
-  /// distinct document that is not stored is encoded once.
+  /// distinct document that is not stored is encoded once. What was encoded on another device than
+  /// the CPU is stored by a later call, when it has come to the host: nobody waits for it.
   torch::Tensor fetch(const std::vector<const TokenIds*>& documents);
 
   /// Gets what `documents`, this rank's, lack from the other ranks: each distinct document of all
@@ -63,15 +65,26 @@ class DocumentLatents {
   /// Seconds that `fetch` and `share` took for all but encoding: looking up, storing, putting
   /// together, what went between ranks and waiting for them.
   double store_seconds() const { return store_seconds_; }
-  /// Documents in the store; 0 without one.
-  std::int64_t num_stored() const { return store_ != nullptr ? store_->size() : 0; }
+  /// Documents in the store or on their way there; 0 without one.
+  std::int64_t num_stored() const;
 
  private:
+  struct OnTheWay;
+  struct PlaceOnTheWay {
+    std::size_t batch;
+    std::int64_t row;
+  };
+
+  std::optional<PlaceOnTheWay> find_on_the_way(const Hash128& key) const;
+  /// Stores what has come to the host; `all`: also what has to be waited for.
+  void store_encoded(bool all);
+
   const ClaraModel& model_;
   std::unique_ptr<LatentStore> store_;
   std::int64_t max_tokens_per_batch_;
   std::unique_ptr<RepeatableEncoder> repeatable_;           // for what is stored
   std::unordered_map<Hash128, torch::Tensor> from_others_;  // [M, D] on the CPU
+  std::vector<OnTheWay> on_the_way_;                        // encoded, not stored yet
   std::int64_t num_encoded_ = 0;
   std::int64_t num_found_ = 0;
   double store_seconds_ = 0;
