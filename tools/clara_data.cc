@@ -325,7 +325,7 @@ int main(int argc, char** argv) {
 
   const std::function<int()> convert = clara::tools::add_convert_command(app);
   const std::function<int()> synthesize = clara::tools::add_synthesize_command(app);
-  const std::function<int()> index = clara::tools::add_index_command(app);
+  const std::function<int()> index = clara::tools::add_index_command(app, {argv + 1, argv + argc});
   const std::function<int()> candidates = clara::tools::add_candidates_command(app);
 
   ExportArguments exporting;

@@ -4,9 +4,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tools/corpus_arguments.h"
-#include "tools/use_threads.h"
 #include "tools/vector_index_command.h"
 
 #include "clara/data/document_format.h"
@@ -27,21 +28,22 @@ struct DenseArguments {
 };
 
 int index_dense(DenseArguments arguments) {
-  use_threads(arguments.index.threads);
   if (!arguments.pooling.empty()) arguments.encoding.pooling = parse_pooling(arguments.pooling);
   arguments.encoding.passage_prefix = arguments.passage_prefix;
   DenseIndexSettings& settings = arguments.index.settings;
   settings.dtype = arguments.dtype == "float16" ? TensorDtype::kF16 : TensorDtype::kF32;
   settings.document_format = parse_document_format(arguments.document_format);
-  CorpusReader corpus = open_corpus(arguments.corpus);
-  const TextEncoder encoder(arguments.encoder, arguments.encoding);
-  return build_vector_index(corpus, encoder, arguments.index);
+  const OpenEncoder open_encoder = [&](const LaunchEnv&) {
+    return std::make_unique<const TextEncoder>(arguments.encoder, arguments.encoding);
+  };
+  return build_vector_index(arguments.corpus, open_encoder, arguments.index);
 }
 
 }  // namespace
 
-std::function<int()> add_index_dense_command(CLI::App& index) {
+std::function<int()> add_index_dense_command(CLI::App& index, std::vector<std::string> words) {
   const auto arguments = std::make_shared<DenseArguments>();
+  arguments->index.words = std::move(words);
   CLI::App* command = index.add_subcommand(
       "dense",
       "vectors of passages by a BERT-family encoder (BGE, MiniLM, E5), and an index over them; a "

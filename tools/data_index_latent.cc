@@ -1,16 +1,16 @@
 // clara-data index latent: the options of the checkpoint whose latents are indexed.
 #include "tools/data_index_latent.h"
 
-#include <iostream>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tools/corpus_arguments.h"
 #include "tools/model_place.h"
-#include "tools/use_threads.h"
 #include "tools/vector_index_command.h"
 
+#include "clara/common/error.h"
 #include "clara/data/document_format.h"
 #include "clara/eval/latent_encoder.h"
 
@@ -34,32 +34,38 @@ TensorDtype stored_type(const std::string& name) {
 }
 
 int index_latent(LatentArguments arguments) {
-  use_threads(arguments.index.threads);
   arguments.encoding.checkpoint = arguments.checkpoint;
   arguments.encoding.base = arguments.place.base;
   arguments.encoding.device = arguments.place.device();
   arguments.encoding.dtype = arguments.place.dtype();
-  CorpusReader corpus = open_corpus(arguments.corpus);
-  const LatentEncoder encoder(arguments.encoding);
-  DenseIndexSettings& settings = arguments.index.settings;
-  settings.dtype = stored_type(arguments.store);
-  settings.document_format = parse_document_format(arguments.document_format.empty()
-                                                       ? encoder.description().document_format
-                                                       : arguments.document_format);
-  const int code = build_vector_index(corpus, encoder, arguments.index);
-  if (encoder.num_cut_passages() > 0) {
-    std::cerr << encoder.num_cut_passages() << " passages of this run were longer than "
-              << encoder.description().doc_max_tokens
-              << " tokens and were cut; clara-data convert --doc-max-tokens and clara-data chunk "
-                 "split the documents of records\n";
-  }
-  return code;
+  const OpenEncoder open_encoder = [&](const LaunchEnv& env) {
+    if (env.world_size > 1 && arguments.encoding.num_devices > 1) {
+      throw ConfigError(
+          "--num-devices: expected 1 with several ranks, each of which takes the "
+          "device of its number, found " +
+          std::to_string(arguments.encoding.num_devices));
+    }
+    arguments.encoding.first_device = env.local_rank;
+    auto encoder = std::make_unique<const LatentEncoder>(arguments.encoding);
+    DenseIndexSettings& settings = arguments.index.settings;
+    settings.dtype = stored_type(arguments.store);
+    settings.document_format = parse_document_format(arguments.document_format.empty()
+                                                         ? encoder->description().document_format
+                                                         : arguments.document_format);
+    arguments.index.cut_hint =
+        "longer than " + std::to_string(encoder->description().doc_max_tokens) +
+        " tokens and were cut; clara-data convert --doc-max-tokens and clara-data chunk split the "
+        "documents of records";
+    return encoder;
+  };
+  return build_vector_index(arguments.corpus, open_encoder, arguments.index);
 }
 
 }  // namespace
 
-std::function<int()> add_index_latent_command(CLI::App& index) {
+std::function<int()> add_index_latent_command(CLI::App& index, std::vector<std::string> words) {
   const auto arguments = std::make_shared<LatentArguments>();
+  arguments->index.words = std::move(words);
   CLI::App* command = index.add_subcommand(
       "latent",
       "latents of passages by a checkpoint's compressor, and an index over them, which its query "

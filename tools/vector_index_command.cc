@@ -2,6 +2,7 @@
 #include "tools/vector_index_command.h"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -10,9 +11,13 @@
 #include "tools/corpus_arguments.h"
 #include "tools/data_progress.h"
 #include "tools/exit_codes.h"
+#include "tools/local_ranks.h"
+#include "tools/rank_process.h"
 #include "tools/stderr_progress.h"
 #include "tools/stop_signals.h"
+#include "tools/use_threads.h"
 
+#include "clara/common/error.h"
 #include "clara/common/progress.h"
 
 namespace clara::tools {
@@ -82,6 +87,50 @@ void show(const DenseIndexReport& report, const VectorIndexArguments& arguments,
   row("size", in_units(report.num_bytes));
 }
 
+bool is_stop_asked() { return stop_signal() != 0; }
+
+/// 128 + n; the signal may have reached another rank alone.
+int stopped_code() { return 128 + (stop_signal() != 0 ? stop_signal() : SIGTERM); }
+
+int build_as_first_rank(CorpusReader& corpus, const VectorEncoder& encoder,
+                        const VectorIndexArguments& arguments, Communicator& communicator) {
+  FileProgress reading("passages");
+  std::optional<ProgressBar> encoding;
+  DenseIndexHooks hooks;
+  hooks.communicator = &communicator;
+  hooks.on_read = [&](std::int64_t read, std::int64_t all, std::int64_t passages) {
+    reading.update(read, all, passages);
+  };
+  hooks.on_encoded = [&](std::int64_t done, std::int64_t all) {
+    if (!encoding) {
+      reading.finish();
+      encoding.emplace(stderr_progress(), all, "passages");
+    }
+    encoding->update(done);
+  };
+  hooks.should_stop = is_stop_asked;
+  // The index is built with the cores of the ranks that have left.
+  hooks.on_alone = [&] {
+    if (arguments.threads == 0) use_threads(0);
+  };
+  const DenseIndexReport report =
+      build_dense_index(corpus, arguments.output, encoder, arguments.settings, hooks);
+  reading.finish();
+  if (encoding) encoding->finish();
+  if (report.num_cut > 0)
+    std::cerr << report.num_cut << " passages of this run were " << arguments.cut_hint << "\n";
+  if (report.was_stopped) {
+    std::cerr << "stopped by a signal";
+    if (report.num_done > 0) std::cerr << " with the vectors of " << report.num_done << " passages";
+    std::cerr << "; the same command goes on\n";
+    return stopped_code();
+  }
+  show_corpus(corpus);
+  show(report, arguments, encoder.dimension());
+  std::cout << arguments.output << "\n";
+  return kExitOk;
+}
+
 }  // namespace
 
 void add_vector_index_options(CLI::App& command, VectorIndexArguments& arguments) {
@@ -131,8 +180,21 @@ void add_vector_index_options(CLI::App& command, VectorIndexArguments& arguments
           "passages of a file; what a killed run loses at most (default: 16384, or what fits "
           "256 MiB in float32)")
       ->check(CLI::PositiveNumber);
-  command.add_option("--threads", arguments.threads, "0 = all cores")
+  command
+      .add_option("--threads", arguments.threads,
+                  "of this process or of each rank; 0 = all cores, or the rank's share of them")
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--num-processes", arguments.num_processes,
+                  "start so many ranks on this machine, which share the passages")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option("--timeout", arguments.timeout_seconds,
+                  "seconds after which a rank that the others wait for has failed; longer than the "
+                  "reading of the corpus and the encoding of a file")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
       .add_option(
@@ -146,38 +208,33 @@ void add_vector_index_options(CLI::App& command, VectorIndexArguments& arguments
                    "or other settings");
 }
 
-int build_vector_index(CorpusReader& corpus, const VectorEncoder& encoder,
+int build_vector_index(const CorpusArguments& corpus, const OpenEncoder& open_encoder,
                        VectorIndexArguments& arguments) {
   arguments.settings.index.kind = parse_vector_index_kind(arguments.kind);
-  FileProgress reading("passages");
-  std::optional<ProgressBar> encoding;
-  DenseIndexHooks hooks;
-  hooks.on_read = [&](std::int64_t read, std::int64_t all, std::int64_t passages) {
-    reading.update(read, all, passages);
-  };
-  hooks.on_encoded = [&](std::int64_t done, std::int64_t all) {
-    if (!encoding) {
-      reading.finish();
-      encoding.emplace(stderr_progress(), all, "passages");
-    }
-    encoding->update(done);
-  };
-  install_stop_signals();
-  hooks.should_stop = [] { return stop_signal() != 0; };
-  const DenseIndexReport report =
-      build_dense_index(corpus, arguments.output, encoder, arguments.settings, hooks);
-  reading.finish();
-  if (encoding) encoding->finish();
-  if (report.was_stopped) {
-    std::cerr << "stopped by a signal";
-    if (report.num_done > 0) std::cerr << " with the vectors of " << report.num_done << " passages";
-    std::cerr << "; the same command goes on\n";
-    return 128 + stop_signal();
+  const LaunchEnv env = read_launch_env(environment_variables());
+  if (arguments.num_processes > 1) {
+    refuse_other_launcher(env);
+    return run_local_ranks(
+        {arguments.num_processes, arguments.words, arguments.timeout_seconds, ""});
   }
-  show_corpus(corpus);
-  show(report, arguments, encoder.dimension());
-  std::cout << arguments.output << "\n";
-  return kExitOk;
+  // Launchers give each rank its share of the cores.
+  if (env.world_size == 1 || arguments.threads > 0) use_threads(arguments.threads);
+  // Vectors go through files: nothing but counts is exchanged.
+  const std::unique_ptr<Communicator> communicator =
+      join_as_rank(env, arguments.timeout_seconds, /*with_cuda=*/false);
+  install_stop_signals();
+  try {
+    std::optional<CorpusReader> reader;
+    if (env.rank == 0) reader.emplace(open_corpus(corpus));
+    const std::unique_ptr<const VectorEncoder> encoder = open_encoder(env);
+    if (reader) return build_as_first_rank(*reader, *encoder, arguments, *communicator);
+    return help_dense_index(*communicator, *encoder, is_stop_asked).was_stopped ? stopped_code()
+                                                                                : kExitOk;
+  } catch (const std::exception& error) {
+    if (communicator->size() == 1) throw;
+    communicator->announce_failure(error.what());
+    end_rank(env, error);
+  }
 }
 
 }  // namespace clara::tools

@@ -31,20 +31,20 @@ std::vector<OpenedModel> open_models(const LatentEncoderSettings& settings) {
     throw ConfigError("num_devices: expected at least 1, found " +
                       std::to_string(settings.num_devices));
   }
-  const torch::Device first = resolve_device(settings.device);
+  const torch::Device first = resolve_device(settings.device, settings.first_device);
   if (first.is_cpu() && settings.num_devices > 1) {
     throw ConfigError("num_devices: expected 1 on the CPU, which uses --threads, found " +
                       std::to_string(settings.num_devices));
   }
   const auto num_present = static_cast<std::int64_t>(torch::cuda::device_count());
-  if (!first.is_cpu() && settings.num_devices > num_present) {
+  if (!first.is_cpu() && settings.first_device + settings.num_devices > num_present) {
     throw ConfigError("num_devices: expected at most the " + std::to_string(num_present) +
                       " CUDA devices that are visible, found " +
-                      std::to_string(settings.num_devices));
+                      std::to_string(settings.first_device + settings.num_devices));
   }
   std::vector<OpenedModel> models;
   for (std::int64_t i = 0; i < settings.num_devices; ++i) {
-    const torch::Device device = resolve_device(settings.device, i);
+    const torch::Device device = resolve_device(settings.device, settings.first_device + i);
     models.push_back(open_checkpoint_on(model_folder_of(settings.checkpoint), settings.base,
                                         settings.dtype, device));
   }

@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "common/byte_message.h"
 #include "retrieval/dense_manifest.h"
 
 #include "clara/common/content_hash.h"
@@ -21,6 +24,7 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kMostShardPassages = 16384;
 constexpr std::int64_t kMostShardNumbers = std::int64_t{1} << 26;
+constexpr double kMostSecondsUntilSeen = 90;  // file systems of networks keep what they knew
 constexpr std::int64_t kIdBytes = std::int64_t{1} << 28;  // memory while ids are compared
 
 std::int64_t default_shard_passages(std::int64_t dimension) {
@@ -39,14 +43,17 @@ std::uint64_t bytes_of(const fs::path& folder) {
   return total;
 }
 
-void remove_shards_from(const fs::path& folder, std::int64_t number) {
-  while (fs::remove(folder / vector_shard_name(number))) ++number;
+void remove_shards_from(const fs::path& folder, std::int64_t first) {
+  for (const std::int64_t shard : list_vector_shards(folder)) {
+    if (shard >= first) fs::remove(folder / vector_shard_name(shard));
+  }
 }
 
-// Whether the shards of a folder, if it has any, are of another source.
+// Whether any shard of a folder is of another source.
 bool has_other_shards(const fs::path& folder, const VectorSource& source) {
   try {
-    has_vector_shard(folder, 0, source);
+    for (const std::int64_t shard : list_vector_shards(folder))
+      has_vector_shard(folder, shard, source);
     return false;
   } catch (const DataError&) {
     return true;
@@ -62,6 +69,176 @@ bool is_whole_index(const fs::path& folder) {
   }
 }
 
+/// The encoding that lies before the ranks.
+struct EncodingPlan {
+  fs::path folder;
+  VectorSource source;
+  DocumentFormat document_format = DocumentFormat::kTitleNewline;
+  std::int64_t num_passages = 0;
+  std::int64_t num_done = 0;         ///< passages whose vectors are there
+  std::vector<std::int64_t> shards;  ///< that are not; in round n rank r of R encodes n · R + r
+  bool was_stopped = false;          ///< nothing is to be done
+
+  std::int64_t first_passage(std::int64_t shard) const { return shard * source.shard_rows; }
+  std::int64_t num_passages_of(std::int64_t shard) const {
+    return std::min(source.shard_rows, num_passages - first_passage(shard));
+  }
+};
+
+std::string to_bytes(const EncodingPlan& plan) {
+  std::string bytes = bytes_of_value(plan.source) + bytes_of_value(plan.document_format) +
+                      bytes_of_value(plan.num_passages) + bytes_of_value(plan.num_done) +
+                      bytes_of_value(plan.was_stopped) +
+                      bytes_of_value(static_cast<std::uint64_t>(plan.shards.size()));
+  for (const std::int64_t shard : plan.shards) bytes += bytes_of_value(shard);
+  return bytes + fs::absolute(plan.folder).string();
+}
+
+EncodingPlan parse_plan(const std::string& bytes) {
+  EncodingPlan plan;
+  ByteReader reader(bytes);
+  plan.source = reader.read_value<VectorSource>();
+  plan.document_format = reader.read_value<DocumentFormat>();
+  plan.num_passages = reader.read_value<std::int64_t>();
+  plan.num_done = reader.read_value<std::int64_t>();
+  plan.was_stopped = reader.read_value<bool>();
+  plan.shards.resize(reader.read_value<std::uint64_t>());
+  for (std::int64_t& shard : plan.shards) shard = reader.read_value<std::int64_t>();
+  plan.folder = reader.read_rest();
+  return plan;
+}
+
+/// The plan of rank 0 on every rank. A collective.
+EncodingPlan agree_on_plan(Communicator& group, const EncodingPlan& own,
+                           const VectorEncoder& encoder) {
+  const std::vector<std::string> all =
+      group.gather(group.rank() == 0 ? to_bytes(own) : bytes_of_value(encoder.fingerprint()));
+  EncodingPlan plan = parse_plan(all[0]);
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    if (!plan.was_stopped && all[rank] != bytes_of_value(plan.source.encoder)) {
+      throw DataError("the ranks must encode with the same model: that of rank " +
+                      std::to_string(rank) + " is not that of rank 0");
+    }
+  }
+  return plan;
+}
+
+/// The encoding, in rounds of a shard each: a stop, a failure and what is done are known to all
+/// ranks after each.
+class ShardEncoder {
+ public:
+  ShardEncoder(const EncodingPlan& plan, const VectorEncoder& encoder, const DenseIndexHooks& hooks,
+               Communicator& group)
+      : plan_(plan),
+        encoder_(encoder),
+        hooks_(hooks),
+        group_(group),
+        num_cut_before_(encoder.num_cut_passages()) {}
+
+  /// A collective.
+  DenseIndexReport run() {
+    const auto start = std::chrono::steady_clock::now();
+    report_.num_passages = plan_.num_passages;
+    report_.num_done = plan_.num_done;
+    report_.was_stopped = plan_.was_stopped;
+    if (!plan_.was_stopped) {
+      const PassageStore passages(plan_.folder);
+      const std::size_t size = static_cast<std::size_t>(group_.size());
+      tell(0, {});
+      for (std::size_t i = 0; i < plan_.shards.size() && !report_.was_stopped; i += size) {
+        group_.set_step(static_cast<std::int64_t>(i / size) + 1);
+        const auto first = plan_.shards.begin() + static_cast<std::ptrdiff_t>(i);
+        const auto last = plan_.shards.begin() +
+                          static_cast<std::ptrdiff_t>(std::min(i + size, plan_.shards.size()));
+        round(passages, {first, last});
+      }
+    }
+    // What rank 0 finds missing reaches the others before they leave.
+    group_.barrier();
+    report_.encode_seconds = seconds_since(start);
+    return report_;
+  }
+
+ private:
+  void round(const PassageStore& passages, const std::vector<std::int64_t>& shards) {
+    const auto own = static_cast<std::size_t>(group_.rank());
+    const bool is_stopped = hooks_.should_stop && hooks_.should_stop();
+    std::int64_t num_encoded = 0;
+    if (!is_stopped && own < shards.size()) {
+      encode_shard(passages, shards[own], shards);
+      num_encoded = plan_.num_passages_of(shards[own]);
+    }
+    std::vector<std::int64_t> sums = {is_stopped ? 1 : 0, num_encoded,
+                                      encoder_.num_cut_passages() - num_cut_before_};
+    num_cut_before_ = encoder_.num_cut_passages();
+    group_.sum(sums);
+    report_.was_stopped = sums[0] > 0;
+    report_.num_encoded += sums[1];
+    report_.num_done += sums[1];
+    report_.num_cut += sums[2];
+    if (own == 0 && !report_.was_stopped) wait_until_seen(shards);
+    tell(0, {});
+  }
+
+  void encode_shard(const PassageStore& passages, std::int64_t shard,
+                    const std::vector<std::int64_t>& shards_of_round) {
+    std::vector<std::string> documents;
+    for (std::int64_t i = 0; i < plan_.num_passages_of(shard); ++i) {
+      documents.push_back(
+          document_of(passages.passage(plan_.first_passage(shard) + i), plan_.document_format));
+    }
+    write_vector_shard(plan_.folder, shard, plan_.source,
+                       encoder_.encode_passages(
+                           documents, [&](std::int64_t done) { tell(done, shards_of_round); }));
+  }
+
+  /// As if the ranks went through their shards side by side.
+  void tell(std::int64_t done_of_shard, const std::vector<std::int64_t>& shards_of_round) const {
+    if (!hooks_.on_encoded) return;
+    std::int64_t num_done = report_.num_done;
+    for (const std::int64_t shard : shards_of_round)
+      num_done += std::min(done_of_shard, plan_.num_passages_of(shard));
+    hooks_.on_encoded(num_done, plan_.num_passages);
+  }
+
+  /// What another machine wrote may come to light late.
+  void wait_until_seen(const std::vector<std::int64_t>& shards) const {
+    const auto start = std::chrono::steady_clock::now();
+    for (const std::int64_t shard : shards) {
+      while (!has_vector_shard(plan_.folder, shard, plan_.source)) {
+        if (seconds_since(start) > kMostSecondsUntilSeen) {
+          throw DataError((plan_.folder / vector_shard_name(shard)).string() +
+                          ": expected the vectors that another rank has written, found none; the "
+                          "ranks need a file system in common");
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      }
+    }
+  }
+
+  const EncodingPlan& plan_;
+  const VectorEncoder& encoder_;
+  const DenseIndexHooks& hooks_;
+  Communicator& group_;
+  std::int64_t num_cut_before_;
+  DenseIndexReport report_;
+};
+
+/// `work` of one rank, the last it does in the group. Its failure is told to the others.
+template <class Work>
+void in_group(Communicator& group, Work work) {
+  try {
+    work();
+    group.leave();
+  } catch (const DistributedError&) {
+    throw;  // the group knows
+  } catch (const std::exception& error) {
+    group.announce_failure(error.what());
+    throw;
+  }
+}
+
+/// What rank 0 does, or a process alone.
 class Builder {
  public:
   Builder(const fs::path& output, const VectorEncoder& encoder, const DenseIndexSettings& settings,
@@ -70,116 +247,105 @@ class Builder {
         encoder_(encoder),
         settings_(settings),
         hooks_(hooks),
-        writer_(output, settings.replaces, Unfinished::kKept),
-        folder_(writer_.folder()) {}
+        writer_(output, settings.replaces, Unfinished::kKept) {
+    plan_.folder = writer_.folder();
+  }
 
-  DenseIndexReport run(CorpusReader& corpus) {
-    try {
-      build(corpus);
-    } catch (...) {
-      keep_vectors_only();
-      throw;
-    }
+  /// Everything that other ranks take part in.
+  void make_vectors(CorpusReader& corpus, Communicator& group) {
+    or_keep_vectors([&] {
+      plan_.was_stopped = !read(corpus);
+      if (!plan_.was_stopped) find_missing_shards();
+      agree_on_plan(group, plan_, encoder_);
+      report_ = ShardEncoder(plan_, encoder_, hooks_, group).run();
+    });
+  }
+
+  DenseIndexReport finish(const CorpusReader& corpus) {
+    or_keep_vectors([&] {
+      if (!report_.was_stopped) {
+        const auto start = std::chrono::steady_clock::now();
+        report_.index = VectorIndex::build(plan_.folder, settings_.index);
+        report_.index_seconds = seconds_since(start);
+      }
+      report_.num_bytes = bytes_of(plan_.folder);
+      if (!report_.was_stopped) commit(corpus);
+    });
     if (report_.was_stopped) keep_vectors_only();
     return report_;
   }
 
  private:
-  void build(CorpusReader& corpus) {
-    const bool is_whole = read(corpus) && encode();
-    if (is_whole) {
-      const auto start = std::chrono::steady_clock::now();
-      report_.index = VectorIndex::build(folder_, settings_.index);
-      report_.index_seconds = seconds_since(start);
+  template <class Work>
+  void or_keep_vectors(Work work) {
+    try {
+      work();
+    } catch (...) {
+      keep_vectors_only();
+      throw;
     }
-    report_.was_stopped = !is_whole;
-    report_.num_bytes = bytes_of(folder_);
-    if (is_whole) commit(corpus);
   }
 
   // The passages are soon read again.
   void keep_vectors_only() {
-    if (!fs::exists(folder_ / vector_shard_name(0))) writer_.discard();
+    if (fs::exists(plan_.folder) && list_vector_shards(plan_.folder).empty()) writer_.discard();
   }
-
-  bool should_stop() const { return hooks_.should_stop && hooks_.should_stop(); }
 
   // The passages, and with them which vectors belong here. Read by every run: a corpus that was
   // changed in between is noticed.
   bool read(CorpusReader& corpus) {
     ContentHasher hasher;
-    PassageStoreWriter store(folder_);
+    PassageStoreWriter store(plan_.folder);
     const auto take = [&](const Passage& passage) {
       store.add(passage);
       hasher.add_field(document_of(passage, settings_.document_format));
-      return !should_stop();
+      return !(hooks_.should_stop && hooks_.should_stop());
     };
     if (!read_passages(corpus, take, hooks_.on_read)) return false;
     store.finish();
-    source_ = {hasher.digest(), encoder_.fingerprint(), encoder_.dimension(),
-               settings_.shard_passages > 0 ? settings_.shard_passages
-                                            : default_shard_passages(encoder_.dimension()),
-               settings_.dtype};
+    plan_.document_format = settings_.document_format;
+    plan_.source = {hasher.digest(), encoder_.fingerprint(), encoder_.dimension(),
+                    settings_.shard_passages > 0 ? settings_.shard_passages
+                                                 : default_shard_passages(encoder_.dimension()),
+                    settings_.dtype};
     return true;
   }
 
-  bool encode() {
-    const PassageStore passages(folder_);
+  void find_missing_shards() {
+    const PassageStore passages(plan_.folder);
     check_distinct_ids(passages, kIdBytes);
-    report_.num_passages = passages.num_passages();
+    plan_.num_passages = passages.num_passages();
     // Settings that do not fit are told before hours of encoding.
-    resolve(settings_.index, report_.num_passages, encoder_.dimension());
+    resolve(settings_.index, plan_.num_passages, encoder_.dimension());
     if (settings_.replaces) {
-      if (has_other_shards(folder_, source_)) remove_shards_from(folder_, 0);
+      if (has_other_shards(plan_.folder, plan_.source)) remove_shards_from(plan_.folder, 0);
       take_shards_over();
     }
-    const auto start = std::chrono::steady_clock::now();
     std::int64_t shard = 0;
-    for (; report_.num_done < report_.num_passages; ++shard) {
-      if (should_stop()) return false;
-      const std::int64_t count =
-          std::min(source_.shard_rows, report_.num_passages - report_.num_done);
-      if (!has_vector_shard(folder_, shard, source_)) {
-        encode_shard(passages, shard, count);
-        report_.num_encoded += count;
+    for (; plan_.first_passage(shard) < plan_.num_passages; ++shard) {
+      if (has_vector_shard(plan_.folder, shard, plan_.source)) {
+        plan_.num_done += plan_.num_passages_of(shard);
+      } else {
+        plan_.shards.push_back(shard);
       }
-      report_.num_done += count;
-      report_.encode_seconds = seconds_since(start);
-      tell(report_.num_done);
     }
-    remove_shards_from(folder_, shard);
-    return true;
-  }
-
-  void encode_shard(const PassageStore& passages, std::int64_t shard, std::int64_t count) const {
-    std::vector<std::string> documents;
-    for (std::int64_t i = 0; i < count; ++i) {
-      documents.push_back(
-          document_of(passages.passage(report_.num_done + i), settings_.document_format));
-    }
-    write_vector_shard(folder_, shard, source_,
-                       encoder_.encode_passages(
-                           documents, [&](std::int64_t done) { tell(report_.num_done + done); }));
-  }
-
-  void tell(std::int64_t num_done) const {
-    if (hooks_.on_encoded) hooks_.on_encoded(num_done, report_.num_passages);
+    remove_shards_from(plan_.folder, shard);
   }
 
   // Shards are never written in place: a second name of the same file is as good as a copy.
   void take_shards_over() const {
     if (!is_whole_index(output_)) return;
-    if (has_other_shards(output_, source_)) return;
+    if (has_other_shards(output_, plan_.source)) return;
     for (std::int64_t shard = 0;; ++shard) {
       const std::string name = vector_shard_name(shard);
       const fs::path from = output_ / name;
-      const fs::path to = folder_ / name;
+      const fs::path to = plan_.folder / name;
       if (!fs::exists(from)) return;
       if (fs::exists(to)) continue;
       std::error_code error;
       fs::create_hard_link(from, to, error);
       if (!error) continue;
-      const fs::path part = folder_ / ("." + name + ".copy");
+      const fs::path part = plan_.folder / ("." + name + ".copy");
       fs::copy_file(from, part, fs::copy_options::overwrite_existing);
       fs::rename(part, to);
     }
@@ -201,8 +367,7 @@ class Builder {
   const DenseIndexSettings& settings_;
   const DenseIndexHooks& hooks_;
   IndexFolderWriter writer_;
-  const fs::path folder_;  // of the work
-  VectorSource source_;
+  EncodingPlan plan_;
   DenseIndexReport report_;
 };
 
@@ -215,7 +380,30 @@ DenseIndexReport build_dense_index(CorpusReader& corpus, const fs::path& output,
     throw ConfigError("shard_passages: expected at least 0, found " +
                       std::to_string(settings.shard_passages));
   }
-  return Builder(output, encoder, settings, hooks).run(corpus);
+  SingleProcessCommunicator alone;
+  Communicator& group = hooks.communicator != nullptr ? *hooks.communicator : alone;
+  std::optional<Builder> builder;
+  in_group(group,
+           [&] { builder.emplace(output, encoder, settings, hooks).make_vectors(corpus, group); });
+  if (hooks.on_alone) hooks.on_alone();
+  return builder->finish(corpus);
+}
+
+DenseIndexReport help_dense_index(Communicator& communicator, const VectorEncoder& encoder,
+                                  const std::function<bool()>& should_stop) {
+  DenseIndexReport report;
+  in_group(communicator, [&] {
+    const EncodingPlan plan = agree_on_plan(communicator, {}, encoder);
+    if (!plan.was_stopped && !fs::exists(plan.folder)) {
+      throw DataError(plan.folder.string() +
+                      ": expected the folder that rank 0 works in, found none; the ranks need a "
+                      "file system in common");
+    }
+    DenseIndexHooks hooks;
+    hooks.should_stop = should_stop;
+    report = ShardEncoder(plan, encoder, hooks, communicator).run();
+  });
+  return report;
 }
 
 }  // namespace clara

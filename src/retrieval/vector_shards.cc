@@ -154,6 +154,19 @@ std::string vector_shard_name(std::int64_t number) {
   return "vectors_" + digits + ".safetensors";
 }
 
+std::vector<std::int64_t> list_vector_shards(const fs::path& folder) {
+  std::vector<std::int64_t> numbers;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const std::string::size_type digits = name.find('_') + 1;
+    std::int64_t number = -1;
+    std::from_chars(name.data() + digits, name.data() + name.size(), number);
+    if (number >= 0 && name == vector_shard_name(number)) numbers.push_back(number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
+
 bool has_vector_shard(const fs::path& folder, std::int64_t number, const VectorSource& source) {
   const fs::path path = folder / vector_shard_name(number);
   if (!fs::exists(path)) return false;

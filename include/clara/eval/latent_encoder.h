@@ -25,7 +25,8 @@ struct LatentEncoderSettings {
   std::string base;  ///< in place of the checkpoint's own
   Dtype dtype = Dtype::kAuto;
   Device device = Device::kAuto;
-  std::int64_t num_devices = 1;          ///< CUDA devices that share the passages
+  std::int64_t first_device = 0;         ///< number of the CUDA device
+  std::int64_t num_devices = 1;          ///< CUDA devices, from the first, that share the passages
   std::int64_t max_batch_tokens = 8192;  ///< tokens that are computed together
 };
 
@@ -54,12 +55,12 @@ class LatentEncoder final : public VectorEncoder {
       const std::vector<std::string>& passages,
       const std::function<void(std::int64_t)>& on_progress = nullptr) const override;
   torch::Tensor encode_queries(const std::vector<std::string>& queries) const override;
+  /// Longer than doc_max_tokens.
+  std::int64_t num_cut_passages() const override { return num_cut_passages_; }
 
   const ModelDescription& description() const { return models_.front().description; }
   /// Whether questions are read by a query reasoner that was trained.
   bool has_query_reasoner() const;
-  /// Passages that were longer than doc_max_tokens, of all that were encoded so far.
-  std::int64_t num_cut_passages() const { return num_cut_passages_; }
 
  private:
   /// Of texts, and how many of them were cut.

@@ -31,6 +31,9 @@ struct VectorSource {
 /// The name of shard `number`'s file: vectors_000007.safetensors.
 std::string vector_shard_name(std::int64_t number);
 
+/// The numbers of the shards in `folder`, ascending; there may be gaps.
+std::vector<std::int64_t> list_vector_shards(const std::filesystem::path& folder);
+
 /// Whether `folder` has shard `number`, whole. Throws DataError where it is there with another
 /// source (what to do then is said) or damaged.
 bool has_vector_shard(const std::filesystem::path& folder, std::int64_t number,

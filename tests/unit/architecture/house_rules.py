@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "data": ["tokenizer", "config", "common"],
     "benchmarks": ["data", "config", "common"],
     "synthesis": ["data", "config", "common"],
-    "retrieval": ["data", "tokenizer", "config", "common"],
+    "retrieval": ["data", "tokenizer", "parallel", "config", "common"],
     "model": ["config", "common"],
     "latents": ["model", "data", "parallel", "config", "common"],
     "objectives": ["latents", "model", "data", "metrics", "config", "common"],

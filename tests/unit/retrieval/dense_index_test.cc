@@ -1,13 +1,17 @@
 // Building a dense index: what is kept, what is refused, what damage says.
 #include "clara/retrieval/dense_index.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "tests/support/rank_threads.h"
 #include "tests/unit/common/temporary_folder.h"
 #include "tests/unit/data/record_files.h"
 #include <gmock/gmock.h>
@@ -24,6 +28,7 @@ namespace clara {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
@@ -101,6 +106,145 @@ TEST_F(DenseIndex, AStopWhilePassagesAreReadLeavesNothing) {
   hooks.should_stop = [] { return true; };
   EXPECT_TRUE(build("index", of_four(), hooks).was_stopped);
   EXPECT_EQ(place_.size(), 1U);
+}
+
+TEST_F(DenseIndex, ShardsBehindAGapAreKeptAndGoneOnWith) {
+  write_corpus(14);
+  build("whole");
+  build_part("parts", 3);
+  const fs::path unfinished = place_ / ".parts.unfinished";
+  fs::remove(unfinished / vector_shard_name(0));
+  fs::remove(unfinished / vector_shard_name(1));
+  DenseIndexHooks stops;
+  stops.should_stop = [] { return true; };
+  EXPECT_TRUE(build("parts", of_four(), stops).was_stopped);
+  EXPECT_TRUE(fs::exists(unfinished / vector_shard_name(2)));
+  EXPECT_EQ(build("parts").num_encoded, 10);
+  expect_equal_folders("whole", "parts");
+}
+
+TEST_F(DenseIndex, ForceRemovesForeignShardsBehindAGap) {
+  write_corpus(14);
+  build("whole");
+  write_corpus(30, "another first passage");
+  build_part("index", 7);
+  const fs::path unfinished = place_ / ".index.unfinished";
+  for (const std::int64_t shard : {0, 1, 4}) fs::remove(unfinished / vector_shard_name(shard));
+  write_corpus(14);
+  EXPECT_THAT(data_error_of([&] { build("index"); }), HasSubstr("another corpus"));
+  DenseIndexSettings settings = of_four();
+  settings.replaces = true;
+  EXPECT_EQ(build("index", settings).num_encoded, 14);
+  expect_equal_folders("whole", "index");
+  expect_equal_folders("index", "whole");
+}
+
+/// Builds on several ranks, each with an encoder and hooks of its own.
+class DenseIndexOnRanks : public DenseIndex {
+ protected:
+  using HooksOf = std::function<DenseIndexHooks(std::int64_t rank)>;
+
+  /// Returns the ranks' reports.
+  std::vector<DenseIndexReport> build_on(std::int64_t size, const std::string& name,
+                                         const HooksOf& hooks_of = nullptr) {
+    std::vector<DenseIndexReport> reports(static_cast<std::size_t>(size));
+    ends_ = testing::run_ranks(size, [&](Communicator& group) {
+      const TextEncoder encoder(kEncoder, settings_of_rank_[group.rank()]);
+      DenseIndexHooks hooks = hooks_of ? hooks_of(group.rank()) : DenseIndexHooks{};
+      hooks.communicator = &group;
+      reports[static_cast<std::size_t>(group.rank())] =
+          group.rank() == 0 ? build_with(encoder, name, of_four(), hooks)
+                            : help_dense_index(group, encoder, hooks.should_stop);
+    });
+    return reports;
+  }
+
+  std::size_t num_unfinished(const std::string& name) const {
+    return list_vector_shards(place_ / ("." + name + ".unfinished")).size();
+  }
+
+  std::map<std::int64_t, EncoderSettings> settings_of_rank_ = {{0, {}}, {1, {}}, {2, {}}};
+  testing::RankEnds ends_;
+};
+
+TEST_F(DenseIndexOnRanks, ShareTheShards) {
+  write_corpus(30);  // eight shards: three, three and two
+  build("whole");
+  std::vector<std::int64_t> told;
+  bool was_alone = false;
+  const std::vector<DenseIndexReport> reports = build_on(3, "ranks", [&](std::int64_t) {
+    DenseIndexHooks hooks;
+    hooks.on_encoded = [&](std::int64_t done, std::int64_t all) {
+      EXPECT_EQ(all, 30);
+      told.push_back(done);
+    };
+    hooks.on_alone = [&] { was_alone = true; };
+    return hooks;
+  });
+  EXPECT_THAT(ends_, Each(""));
+  expect_equal_folders("whole", "ranks");
+  for (const DenseIndexReport& report : reports) {
+    EXPECT_EQ(report.num_encoded, 30);
+    EXPECT_EQ(report.num_done, 30);
+    EXPECT_FALSE(report.was_stopped);
+  }
+  EXPECT_TRUE(was_alone);
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_THAT(told, ::testing::IsSupersetOf({0, 12, 24, 30}));
+  EXPECT_EQ(place_.size(), 3U);  // nothing hidden is left
+}
+
+TEST_F(DenseIndexOnRanks, AStopOnOneRankStopsAllAndItGoesOnWithAnotherNumber) {
+  write_corpus(30);
+  build("whole");
+  const auto rank_1_stops_after_a_shard = [](std::int64_t rank) {
+    DenseIndexHooks hooks;
+    const auto num_asked = std::make_shared<int>(0);
+    if (rank == 1) hooks.should_stop = [num_asked] { return ++*num_asked == 2; };
+    return hooks;
+  };
+  for (const DenseIndexReport& report : build_on(3, "ranks", rank_1_stops_after_a_shard)) {
+    EXPECT_TRUE(report.was_stopped);
+    EXPECT_EQ(report.num_encoded, 20);  // three shards, then two
+  }
+  EXPECT_THAT(ends_, Each(""));
+  EXPECT_FALSE(fs::exists(place_ / "ranks"));
+  EXPECT_EQ(num_unfinished("ranks"), 5U);
+  EXPECT_EQ(build_on(2, "ranks")[1].num_encoded, 10);
+  EXPECT_THAT(ends_, Each(""));
+  expect_equal_folders("whole", "ranks");
+}
+
+TEST_F(DenseIndexOnRanks, AFailureEndsAllInTheSameRound) {
+  write_corpus(200);  // fifty shards
+  build_on(3, "ranks", [](std::int64_t rank) {
+    DenseIndexHooks hooks;
+    const auto num_asked = std::make_shared<int>(0);
+    hooks.should_stop = [rank, num_asked]() -> bool {
+      if (rank == 1 && ++*num_asked == 3) throw DataError("a broken disk");
+      return false;
+    };
+    return hooks;
+  });
+  EXPECT_THAT(ends_, Each(HasSubstr("a broken disk")));
+  EXPECT_THAT(ends_[0], HasSubstr("rank 1 of 3"));
+  EXPECT_LE(num_unfinished("ranks"), 8U);  // two rounds, and what the others did in the third
+}
+
+TEST_F(DenseIndexOnRanks, UnlikeEncodersAreRefused) {
+  write_corpus(30);
+  settings_of_rank_[2].max_tokens = 50;
+  build_on(3, "ranks");
+  EXPECT_THAT(ends_, Each(HasSubstr("same model: that of rank 2 is not that of rank 0")));
+  EXPECT_EQ(place_.size(), 1U);
+}
+
+TEST_F(DenseIndexOnRanks, WhatRank0RefusesIsToldToAll) {
+  write_corpus(30);
+  build("there");
+  build_on(2, "there");
+  EXPECT_THAT(ends_, Each(HasSubstr("is there already")));
+  EXPECT_EQ(place_.size(), 2U);
 }
 
 TEST_F(DenseIndex, UnfinishedWorkOfAnotherSourceIsRefusedUnlessForced) {
