@@ -30,22 +30,33 @@ std::string data_fingerprint_lines(const std::map<std::string, std::string>& fin
   return lines;
 }
 
+namespace {
+
+/// `own`: a hash of this rank's; empty: not known here. `what` are of `base`, `how` is hashed.
+void check_same_hash(const std::string& own, const std::string& base, const std::string& what,
+                     const std::string& how, Communicator& communicator) {
+  const std::vector<std::string> all = communicator.gather(own);
+  std::size_t first = 0;
+  while (first < all.size() && all[first].empty()) ++first;
+  for (std::size_t rank = first + 1; rank < all.size(); ++rank) {
+    if (all[rank].empty() || all[rank] == all[first]) continue;
+    throw DataError(base + ": the " + what + " of rank " + std::to_string(rank) + " (" + how + " " +
+                    all[rank] + ") are not those of rank " + std::to_string(first) + " (" +
+                    all[first] + "); copy the model anew to the nodes");
+  }
+}
+
+}  // namespace
+
 void check_same_base(const std::string& base, Communicator& communicator) {
   if (communicator.size() == 1) return;
   WeightsDigest digest;
   if (communicator.local_rank() == 0) digest = digest_weights(base, user_cache_folder());
   communicator.barrier();
   if (communicator.local_rank() != 0) digest = digest_weights(base, user_cache_folder());
-  check_same_on_all_ranks("files of " + base + ": " + digest.layout, communicator);
-  const std::vector<std::string> contents = communicator.gather(digest.content);
-  std::size_t first = 0;  // a node without a cache has no content hash of large files
-  while (first < contents.size() && contents[first].empty()) ++first;
-  for (std::size_t rank = first + 1; rank < contents.size(); ++rank) {
-    if (contents[rank].empty() || contents[rank] == contents[first]) continue;
-    throw DataError(base + ": the weights of rank " + std::to_string(rank) + " (content " +
-                    contents[rank] + ") are not those of rank " + std::to_string(first) + " (" +
-                    contents[first] + "); copy the model anew to the nodes");
-  }
+  check_same_hash(digest.layout, base, "files", "configs, names, sizes, headers", communicator);
+  // A node without a cache has no content hash of large files.
+  check_same_hash(digest.content, base, "weights", "content", communicator);
 }
 
 std::map<std::int64_t, std::string> skipped_rows_of_all(const RecordTrainingData& data,

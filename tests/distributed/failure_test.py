@@ -13,7 +13,7 @@ import time
 import unittest
 
 sys.dont_write_bytecode = True
-from rank_case import DISTRIBUTED, RankCase, Ranks, children_of, is_alive, os  # noqa: E402
+from rank_case import DISTRIBUTED, RankCase, Ranks, children_of, is_alive, left_over, os  # noqa: E402
 
 from program_case import DATA, NON_FINITE, OK  # noqa: E402
 
@@ -73,7 +73,7 @@ class FailureTest(RankCase):
         os.kill(ranks[2], signal.SIGKILL)
         self.assertEqual(process.wait(60), DISTRIBUTED, log.read_text())
         self.assertLess(time.monotonic() - begin, 30)
-        self.assertEqual([p for p in ranks.values() if is_alive(p)], [])
+        self.assertEqual(left_over(ranks), [])
         text = log.read_text()
         self.assertEqual(len(ERROR_LINE.findall(text)), 1, text)
         self.assertRegex(text, r"error: rank 2 of 3 \(process \d+ on .*\) died or was cut off at step \d+")
@@ -87,7 +87,7 @@ class FailureTest(RankCase):
         ranks = children_of(process)
         os.kill(ranks[0], signal.SIGKILL)
         self.assertEqual(process.wait(60), DISTRIBUTED, log.read_text())
-        self.assertEqual([p for p in ranks.values() if is_alive(p)], [])
+        self.assertEqual(left_over(ranks), [])
         text = log.read_text()
         self.assertRegex(text, r"rank 0 of 3 \(process \d+\) was killed by signal 9")
         self.assertRegex(text, r"error: .*rank 0 of 3.* at step \d+")
@@ -128,6 +128,21 @@ class FailureTest(RankCase):
         self.assertIn('expected "training rows: 24"', ranks.text(0))
         self.assertIn('found "training rows: 23" on rank 1', ranks.text(0))
 
+    def test_another_base_on_a_node_is_refused(self):
+        place, other = self.rank_place("bases"), self.rank_place("bases_of_node_2")
+        weights = other.own_base() / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1  # the same shapes, sizes and header
+        weights.write_bytes(content)
+        ranks = Ranks(place, 2, folders={1: other.folder})
+        self.assertEqual(ranks.wait(60), [DATA, DATA], ranks.text(0) + ranks.text(1))
+        self.assertRegex(ranks.text(0), r"base: the weights of rank 1 \(content \w+\) are not those of rank 0 \(\w+\); copy")
+        other.edit_base_config(rope_theta=5000.0)
+        ranks = Ranks(place, 2, folders={1: other.folder})
+        self.assertEqual(ranks.wait(60), [DATA, DATA], ranks.text(0) + ranks.text(1))
+        self.assertRegex(ranks.text(0), r"base: the files of rank 1 \(configs, names, sizes, headers \w+\) are not those of rank 0")
+        self.assertFalse((place / "run").exists())
+
     def test_another_config_on_a_rank_is_refused(self):
         place = self.rank_place("configs")
         other = place / "node_2"
@@ -166,7 +181,7 @@ class FailureTest(RankCase):
         place = self.long_place("full_disk")
         process, log, ranks = self.launch_on_a_full_disk(place)
         self.assertEqual(process.wait(60), DATA, log.read_text())
-        self.assertEqual([p for p in ranks.values() if is_alive(p)], [])
+        self.assertEqual(left_over(ranks), [])
         text = log.read_text()
         self.assertEqual(len(ERROR_LINE.findall(text)), 1, text)
         self.assertIn("earlier checkpoints are kept", text)

@@ -17,7 +17,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-from rank_case import DISTRIBUTED, LIMIT_SECONDS, RankCase, children_of, is_alive  # noqa: E402
+from rank_case import DISTRIBUTED, LIMIT_SECONDS, RankCase, children_of, left_over  # noqa: E402
 
 ERROR_LINE = re.compile(r"^error:", re.MULTILINE)
 
@@ -63,7 +63,7 @@ def main():
                 code = None
                 process.kill()
             seconds.append(time.monotonic() - begin)
-            left = [p for p in ranks.values() if is_alive(p)]
+            left = left_over(ranks)
             text = log.read_text()
             named = f"rank {victim} of {arguments.ranks}" in text
             checkpoints = sorted((place / "run/checkpoints").glob("step_*"))

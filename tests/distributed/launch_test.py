@@ -10,7 +10,7 @@ import sys
 import unittest
 
 sys.dont_write_bytecode = True
-from rank_case import DISTRIBUTED, RankCase, Ranks, children_of, is_alive, step_rows  # noqa: E402
+from rank_case import DISTRIBUTED, RankCase, Ranks, children_of, is_alive, left_over, step_rows  # noqa: E402
 
 from program_case import OK, STOPPED_BY_SIGTERM, USAGE  # noqa: E402
 
@@ -92,7 +92,7 @@ class LaunchTest(RankCase):
             os.kill(rank, signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(120), STOPPED_BY_SIGTERM, log.read_text())
-        self.assertEqual([p for p in ranks.values() if is_alive(p)], [])
+        self.assertEqual(left_over(ranks), [])
         self.assertIn("--resume auto", log.read_text())
         step = step_rows(place / "run")[-1]["step"]
         self.assertTrue((place / f"run/checkpoints/step_{step:06d}/manifest.json").exists())

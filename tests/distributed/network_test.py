@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Ranks on a real network: each in a network namespace of its own, joined by a bridge over veth pairs,
-with delay, and with a link that is cut in the middle of a run.
+with delay (where the kernel has no netem, over TUN devices that a thread serves late), and with a link
+that is cut in the middle of a run.
 """
 
 import os
@@ -13,6 +14,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 from rank_case import DISTRIBUTED, RankCase, Ranks  # noqa: E402
+from slow_network import SlowNetwork  # noqa: E402
 
 from program_case import OK  # noqa: E402
 
@@ -81,31 +83,43 @@ class NetworkTest(RankCase):
         except subprocess.CalledProcessError as error:
             raise unittest.SkipTest(f"network namespaces cannot be made here: {error.stderr.strip()}")
 
-    def ranks(self, place, *options):
+    def ranks(self, place, addresses):
         """Each rank as a node of its own."""
-        network = self.network
         variables = {
-            rank: {"MASTER_ADDR": network.addresses[0], "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
-            for rank in range(NUM_RANKS)
+            rank: {"MASTER_ADDR": addresses[0], "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1} for rank in range(NUM_RANKS)
         }
-        prefix = {rank: ["ip", "netns", "exec", name] for rank, name in enumerate(network.names)}
-        return Ranks(place, NUM_RANKS, *options, port=29777, variables=variables, prefix=prefix)
+        prefix = {rank: ["ip", "netns", "exec", name] for rank, name in enumerate(self.network.names)}
+        return Ranks(place, NUM_RANKS, port=29777, variables=variables, prefix=prefix)
 
-    def test_nodes_train_as_one_process_does_also_over_a_slow_network(self):
+    def assert_trains_as_one_process_does(self, addresses):
         place, one = self.rank_place("nodes"), self.rank_place("one")
         self.assert_ended(one.train())
-        if not self.network.delay():
-            print("no netem in this kernel: without delay", file=sys.stderr)
-        ranks = self.ranks(place)
+        ranks = self.ranks(place, addresses)
         self.assertEqual(ranks.wait(), [OK] * NUM_RANKS, "".join(map(ranks.text, range(NUM_RANKS))))
         self.assert_close_runs(place / "run", one / "run")
+
+    def test_nodes_train_as_one_process_does_also_over_a_slow_network(self):
+        if self.network.delay():
+            self.assert_trains_as_one_process_does(self.network.addresses)
+            return
+        slow = SlowNetwork(self.network.names, DELAY_MILLISECONDS / 1000)
+        self.addCleanup(slow.close)
+        try:
+            slow.open()
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"neither netem nor TUN devices here, so without delay: {error}", file=sys.stderr)
+            self.assert_trains_as_one_process_does(self.network.addresses)
+            return
+        self.assert_trains_as_one_process_does(slow.addresses)
+        self.assertGreater(slow.num_packets, 100)
+        print(f"{slow.num_packets} packets came {DELAY_MILLISECONDS} ms late", file=sys.stderr)
 
     def test_a_cut_link_ends_all_ranks_within_the_timeout(self):
         place = self.rank_place(
             "cut", trainer__max_steps=2000, trainer__num_epochs=999, output__save_every_steps=0,
             parallel__timeout_seconds=5,
         )  # fmt: skip
-        ranks = self.ranks(place)
+        ranks = self.ranks(place, self.network.addresses)
         self.wait_for_step(place, 2, ranks.processes[0])
         begin = time.monotonic()
         self.addCleanup(self.network.mend, NUM_RANKS - 1)

@@ -3,6 +3,7 @@ them. Standard library only.
 """
 
 import array
+import ctypes
 import json
 import os
 import pathlib
@@ -20,11 +21,16 @@ from program_case import (  # noqa: E402
 )  # fmt: skip
 
 DISTRIBUTED = 4
+PR_SET_CHILD_SUBREAPER = 36
 # Of the whole of a test's ranks; the limits that the tests are about are their own settings.
 LIMIT_SECONDS = 300
 LAUNCHER_VARIABLES = re.compile(
     r"^(RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|MASTER_|TORCHELASTIC_|SLURM_|OMPI_|PMI_|MPI_|CLARA_LAUNCHER|CLARA_STORE)"
 )
+
+
+# What a launcher leaves behind becomes a child of this process, zombies too: nobody else clears it away.
+ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def clean_environment(**variables):
@@ -149,6 +155,11 @@ def is_alive(process_id):
     return stat.rsplit(")", 1)[1].split()[0] != "Z"
 
 
+def left_over(ranks):
+    """Process ids among a launcher's ranks that are still there, if only as zombies; the launcher has ended."""
+    return [p for p in ranks.values() if pathlib.Path(f"/proc/{p}").exists()]
+
+
 class RankCase(ProgramCase):
     """A test case whose places are made for several ranks."""
 
@@ -209,5 +220,5 @@ class RankCase(ProgramCase):
 
 __all__ = [
     "DISTRIBUTED", "LIMIT_SECONDS", "RankCase", "Ranks", "children_of", "clean_environment",
-    "free_port", "is_alive", "largest_difference", "os", "rank_variables", "step_rows", "tensors",
+    "free_port", "is_alive", "largest_difference", "left_over", "os", "rank_variables", "step_rows", "tensors",
 ]  # fmt: skip

@@ -68,9 +68,9 @@ def program(name):
     return os.environ[variable]
 
 
-def environment():
+def environment(num_threads=1):
     """One thread for each program: the model is tiny, and results must not depend on the machine."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+    return {**os.environ, "OMP_NUM_THREADS": str(num_threads), "LC_ALL": "C.UTF-8"}
 
 
 def read_rows(sample, count=None):
@@ -165,6 +165,9 @@ class Place:
                 del self.settings[key.replace("__", ".")]
         self.write("config.yaml", to_yaml(self.settings))
 
+    def environment(self):
+        return environment(self.settings["trainer.num_threads"])
+
     def write(self, name, content):
         """Text as it is, a list as JSONL."""
         text = content if isinstance(content, str) else to_lines(content)
@@ -206,7 +209,7 @@ class Place:
 
     def run(self, command, **popen):
         done = subprocess.run(
-            [str(part) for part in command], cwd=self.folder, env=environment(),
+            [str(part) for part in command], cwd=self.folder, env=self.environment(),
             capture_output=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT_SECONDS, **popen,
         )  # fmt: skip
         out, err = (text.decode("utf-8", errors="replace") for text in (done.stdout, done.stderr))

@@ -14,14 +14,14 @@ STEPS = 8
 KEEP_LAST = 2
 
 
-def make_place(folder, stage):
+def make_place(folder, stage, **changes):
     """A place whose run saves at every step, validates, and keeps its best checkpoint. The run folder has
     the same name in each place, so that checkpoints of two places can be compared as they are."""
     place = Place(
         folder, stage, trainer__max_steps=STEPS, trainer__num_epochs=STEPS, trainer__rows_per_step=3,
         trainer__validate_every_steps=3, data__validation=["valid.jsonl"],
         output__save_every_steps=1, output__keep_last=KEEP_LAST,
-        output__keep_best={"metric": "validation/loss", "mode": "min"},
+        output__keep_best={"metric": "validation/loss", "mode": "min"}, **changes,
     )  # fmt: skip
     rows = read_rows("joint" if stage == "joint" else stage, 7)
     if stage == "joint":

@@ -18,7 +18,6 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 from campaign import STEPS, differences, make_place  # noqa: E402
-from program_case import environment  # noqa: E402
 
 TIMEOUT_SECONDS = 900
 MAX_KILLS = 3  # of one run: then it may end
@@ -62,7 +61,7 @@ def wait_for_moment(process, run, chance):
 
 def start(place):
     return subprocess.Popen(
-        place.command("--resume", "auto"), cwd=place.folder, env=environment(),
+        place.command("--resume", "auto"), cwd=place.folder, env=place.environment(),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(place / "stderr.txt").open("ab"),
     )  # fmt: skip
 
@@ -94,13 +93,13 @@ def run_with_kills(place, chance, tally):
     return differences(run, place.folder.parent / "whole/run")
 
 
-def campaign(stage, runs, root, chance, tally):
-    whole = make_place(root / stage / "whole", stage)
+def campaign(stage, changes, runs, root, chance, tally):
+    whole = make_place(root / stage / "whole", stage, **changes)
     outcome = whole.train()
     if outcome.code != 0:
         raise SystemExit(f"the undisturbed run failed: {outcome}")
     for number in range(runs):
-        place = make_place(root / stage / f"killed_{number}", stage)
+        place = make_place(root / stage / f"killed_{number}", stage, **changes)
         wrong = run_with_kills(place, chance, tally)
         tally.runs += 1
         if wrong:
@@ -116,17 +115,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100, help="runs of each stage (default 100)")
     parser.add_argument("--stages", nargs="+", default=["scp", "joint"], choices=["scp", "tune", "joint"])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--threads", type=int, default=1, help="of each run (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; 0: another each time")
     arguments = parser.parse_args()
     if "CLARA_TRAIN" not in os.environ:
         parser.error("CLARA_TRAIN: expected the path of clara-train in the environment")
     seed = arguments.seed or random.randrange(1, 1 << 32)
-    print(f"seed {seed}; each run has {STEPS} steps and saves at every one", flush=True)
+    print(
+        f"seed {seed}; each run has {STEPS} steps and saves at every one; {arguments.dtype}, "
+        f"threads: {arguments.threads}", flush=True,
+    )  # fmt: skip
+    changes = {"model__dtype": arguments.dtype, "trainer__num_threads": arguments.threads}
     tally = Tally()
     root = Path(tempfile.mkdtemp(prefix="clara_kill_campaign_"))
     started = time.monotonic()
     for stage in arguments.stages:
-        campaign(stage, arguments.runs, root, random.Random(f"{seed} {stage}"), tally)
+        campaign(stage, changes, arguments.runs, root, random.Random(f"{seed} {stage}"), tally)
     print(f"kill campaign: {tally}, {time.monotonic() - started:.0f} s")
     if tally.mismatches:
         print(f"the runs that differ are kept in {root}")
