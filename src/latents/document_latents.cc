@@ -351,7 +351,7 @@ void DocumentLatents::share(const std::vector<const TokenIds*>& documents,
     std::vector<const TokenIds*> pointers;
     for (const TokenIds& tokens : to_encode) pointers.push_back(&tokens);
     store_seconds_ += since(start);
-    fetch(pointers);  // counts its own
+    fetch(pointers);              // counts its own
     store_encoded(/*all=*/true);  // waits for the encoding
     start = Clock::now();
   }
