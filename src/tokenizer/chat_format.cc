@@ -1,14 +1,12 @@
-// The known chat formats as a table, formats that a user describes, how templates are recognised as
-// a known one, and rendering.
+// From a format's text to segments with the tokens of a tokenizer, and rendering.
 #include "clara/tokenizer/chat_format.h"
 
-#include <algorithm>
-#include <array>
 #include <utility>
 
-#include "common/parse_json.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/format_description.h"
+#include "tokenizer/format_text.h"
 #include "tokenizer/unicode_text.h"
-#include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
 #include "clara/common/error.h"
@@ -18,356 +16,6 @@ namespace clara {
 namespace {
 
 using Kind = ChatSegment::Kind;
-
-constexpr std::string_view kEos = "{eos}";
-constexpr std::size_t kMaxControl = 8;
-
-constexpr TurnTrim kBoth = TurnTrim::kBoth;
-
-// A format as text. Words of `control` in it are control tokens, {eos} is the tokenizer's EOS.
-struct FormatText {
-  std::string_view name;
-  bool system_role = true;
-  TurnTrim trim_system = TurnTrim::kNone;
-  TurnTrim trim_user = TurnTrim::kNone;
-  TurnTrim trim_answer = TurnTrim::kNone;
-  bool always_trims = false;  ///< whatever else the template at hand says
-  bool prints_bos = false;    ///< unless the template at hand says otherwise
-  std::string_view system_before = {}, system_after = {};
-  std::string_view user_before = {}, user_after = {};
-  std::string_view generation_prompt = {};
-  std::string_view assistant_before = {}, assistant_after = {};
-  std::array<std::string_view, kMaxControl> control = {};  ///< must be special tokens
-  /// Control tokens of some tokenizers and plain text to others.
-  std::array<std::string_view, 2> optional_control = {};
-};
-
-// What each template prints for the turns system, user, assistant (with enable_thinking=False, and
-// the date that it falls back to where it knows no other). Default system prompts do not matter:
-// the first turn is always a system turn, or there is no such role.
-constexpr FormatText kFormats[] = {
-    {.name = "chatml",
-     .system_before = "<|im_start|>system\n",
-     .system_after = "<|im_end|>\n",
-     .user_before = "<|im_start|>user\n",
-     .user_after = "<|im_end|>\n",
-     .generation_prompt = "<|im_start|>assistant\n",
-     .assistant_before = "<|im_start|>assistant\n",
-     .assistant_after = "<|im_end|>\n",
-     .control = {"<|im_start|>", "<|im_end|>"}},
-    {.name = "qwen3",
-     .system_before = "<|im_start|>system\n",
-     .system_after = "<|im_end|>\n",
-     .user_before = "<|im_start|>user\n",
-     .user_after = "<|im_end|>\n",
-     .generation_prompt = "<|im_start|>assistant\n<think>\n\n</think>\n\n",
-     .assistant_before = "<|im_start|>assistant\n<think>\n\n</think>\n\n",
-     .assistant_after = "<|im_end|>\n",
-     .control = {"<|im_start|>", "<|im_end|>"},
-     .optional_control = {"<think>", "</think>"}},
-    {.name = "llama3",
-     .trim_system = kBoth,
-     .trim_user = kBoth,
-     .trim_answer = kBoth,
-     .prints_bos = true,
-     .system_before = "<|start_header_id|>system<|end_header_id|>\n\n",
-     .system_after = "<|eot_id|>",
-     .user_before = "<|start_header_id|>user<|end_header_id|>\n\n",
-     .user_after = "<|eot_id|>",
-     .generation_prompt = "<|start_header_id|>assistant<|end_header_id|>\n\n",
-     .assistant_before = "<|start_header_id|>assistant<|end_header_id|>\n\n",
-     .assistant_after = "<|eot_id|>",
-     .control = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}},
-    {.name = "llama3_dated",
-     .trim_system = kBoth,
-     .trim_user = kBoth,
-     .trim_answer = kBoth,
-     .prints_bos = true,
-     .system_before =
-         "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December "
-         "2023\nToday Date: 26 Jul 2024\n\n",
-     .system_after = "<|eot_id|>",
-     .user_before = "<|start_header_id|>user<|end_header_id|>\n\n",
-     .user_after = "<|eot_id|>",
-     .generation_prompt = "<|start_header_id|>assistant<|end_header_id|>\n\n",
-     .assistant_before = "<|start_header_id|>assistant<|end_header_id|>\n\n",
-     .assistant_after = "<|eot_id|>",
-     .control = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}},
-    {.name = "llama2",  // the template strips system and user turn together
-     .trim_user = TurnTrim::kRight,
-     .trim_answer = kBoth,
-     .always_trims = true,
-     .prints_bos = true,
-     .system_before = "[INST] <<SYS>>\n",
-     .system_after = "\n<</SYS>>\n\n",
-     .user_after = " [/INST]",
-     .assistant_before = " ",
-     .assistant_after = " {eos}"},
-    {.name = "mistral_inst",
-     .system_role = false,
-     .prints_bos = true,
-     .user_before = "[INST] ",
-     .user_after = " [/INST]",
-     .assistant_before = " ",
-     .assistant_after = "{eos}",
-     .optional_control = {"[INST]", "[/INST]"}},
-    {.name = "mistral_inst_close",  // the answer follows [/INST] without a blank
-     .system_role = false,
-     .prints_bos = true,
-     .user_before = "[INST] ",
-     .user_after = " [/INST]",
-     .assistant_after = "{eos}",
-     .optional_control = {"[INST]", "[/INST]"}},
-    {.name = "mistral_inst_system",  // the system text opens the user turn
-     .prints_bos = true,
-     .system_before = " [INST] ",
-     .system_after = "\n\n",
-     .user_after = " [/INST]",
-     .assistant_before = " ",
-     .assistant_after = "{eos}",
-     .optional_control = {"[INST]", "[/INST]"}},
-    {.name = "phi3",
-     .system_before = "<|system|>\n",
-     .system_after = "<|end|>\n",
-     .user_before = "<|user|>\n",
-     .user_after = "<|end|>\n",
-     .generation_prompt = "<|assistant|>\n",
-     .assistant_before = "<|assistant|>\n",
-     .assistant_after = "<|end|>\n{eos}",
-     .control = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"}},
-    {.name = "phi4",
-     .system_before = "<|im_start|>system<|im_sep|>",
-     .system_after = "<|im_end|>",
-     .user_before = "<|im_start|>user<|im_sep|>",
-     .user_after = "<|im_end|>",
-     .generation_prompt = "<|im_start|>assistant<|im_sep|>",
-     .assistant_before = "<|im_start|>assistant<|im_sep|>",
-     .assistant_after = "<|im_end|>",
-     .control = {"<|im_start|>", "<|im_sep|>", "<|im_end|>"}},
-    {.name = "phi4mini",
-     .system_before = "<|system|>",
-     .system_after = "<|end|>",
-     .user_before = "<|user|>",
-     .user_after = "<|end|>",
-     .generation_prompt = "<|assistant|>",
-     .assistant_before = "<|assistant|>",
-     .assistant_after = "<|end|>{eos}",
-     .control = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"}},
-    {.name = "gemma",
-     .system_role = false,
-     .trim_user = kBoth,
-     .trim_answer = kBoth,
-     .always_trims = true,
-     .prints_bos = true,
-     .user_before = "<start_of_turn>user\n",
-     .user_after = "<end_of_turn>\n",
-     .generation_prompt = "<start_of_turn>model\n",
-     .assistant_before = "<start_of_turn>model\n",
-     .assistant_after = "<end_of_turn>\n",
-     .control = {"<start_of_turn>", "<end_of_turn>"}},
-    {.name = "gemma3",  // the system text opens the user turn
-     .trim_user = kBoth,
-     .trim_answer = kBoth,
-     .always_trims = true,
-     .prints_bos = true,
-     .system_before = "<start_of_turn>user\n",
-     .system_after = "\n\n",
-     .user_after = "<end_of_turn>\n",
-     .generation_prompt = "<start_of_turn>model\n",
-     .assistant_before = "<start_of_turn>model\n",
-     .assistant_after = "<end_of_turn>\n",
-     .control = {"<start_of_turn>", "<end_of_turn>"}},
-};
-
-std::string joined_names() {
-  std::string names;
-  for (const FormatText& format : kFormats) {
-    names += (names.empty() ? "" : ", ") + std::string(format.name);
-  }
-  return names;
-}
-
-const FormatText& find_format(std::string_view name) {
-  const auto* it = std::find_if(std::begin(kFormats), std::end(kFormats),
-                                [&](const FormatText& format) { return format.name == name; });
-  if (it == std::end(kFormats)) {
-    throw ConfigError("model.chat_format: expected one of " + joined_names() +
-                      ", or a .json file that describes a format, found \"" + std::string(name) +
-                      "\"");
-  }
-  return *it;
-}
-
-// ---- templates
-// ------------------------------------------------------------------------------------
-
-// A template's source in one spelling: no comments, no white space and trim marks outside literals,
-// single quotes, joined literals, subscripts for the members of a message.
-std::string one_spelling(std::string_view source) {
-  std::string text;
-  bool in_code = false;
-  char quote = '\0';
-  for (std::size_t i = 0; i < source.size(); ++i) {
-    const char c = source[i];
-    const std::string_view two = source.substr(i, 2);
-    if (quote != '\0') {
-      if (c == '\n') {
-        text += "\\n";
-      } else {
-        text += c == quote ? '\'' : c;
-      }
-      if (c == '\\' && i + 1 < source.size()) {
-        text += source[++i];
-      } else if (c == quote) {
-        quote = '\0';
-      }
-    } else if (!in_code && two == "{#") {
-      const std::size_t end = source.find("#}", i + 2);
-      if (end == std::string_view::npos) break;
-      i = end + 1;
-    } else if (!in_code && (two == "{{" || two == "{%")) {
-      in_code = true;
-      text += two;
-      ++i;
-      if (i + 1 < source.size() && source[i + 1] == '-') ++i;
-    } else if (in_code && (two == "}}" || two == "%}")) {
-      in_code = false;
-      if (text.ends_with('-')) text.pop_back();
-      text += two;
-      ++i;
-    } else if (in_code && (c == '\'' || c == '"')) {
-      quote = c;
-      text += '\'';
-    } else if (!is_white_space(static_cast<unsigned char>(c))) {
-      text += in_code && c == '~' ? '+' : c;
-    }
-  }
-  for (std::size_t at = text.find("'+'"); at != std::string::npos; at = text.find("'+'", at)) {
-    text.erase(at, 3);  // one literal of two
-  }
-  for (const std::string_view member : {"role", "content"}) {
-    const std::string attribute = "message." + std::string(member);
-    const std::string subscript = "message['" + std::string(member) + "']";
-    for (std::size_t at = text.find(attribute); at != std::string::npos;
-         at = text.find(attribute, at + subscript.size())) {
-      text.replace(at, attribute.size(), subscript);
-    }
-  }
-  return text;
-}
-
-// Which format a template in one spelling is; empty if none.
-std::string_view recognise(std::string_view source) {
-  auto has = [&](std::string_view marker) { return source.find(marker) != std::string_view::npos; };
-  if (has("<|start_header_id|>") && has("<|end_header_id|>") && has("<|eot_id|>")) {
-    const bool is_dated = has("Today Date: ") || has("Cutting Knowledge Date: ");
-    if (!is_dated) return "llama3";
-    return has("Cutting Knowledge Date: December 2023\\n") && has("'26 Jul 2024'") ? "llama3_dated"
-                                                                                   : "";
-  }
-  if (has("<|im_start|>") && has("<|im_end|>")) {
-    if (has("<|im_sep|>")) return has("<|im_start|>assistant<|im_sep|>") ? "phi4" : "";
-    // Templates that write a system turn of their own around the given one.
-    if (has("## Metadata") || !has("<|im_start|>assistant\\n")) return "";
-    const bool closes_thinking = has("enable_thinking") && has("<think>\\n\\n</think>\\n\\n");
-    if (closes_thinking) return "qwen3";
-    return has("<think>") ? "" : "chatml";
-  }
-  if (has("<start_of_turn>") && has("<end_of_turn>\\n") && has("<start_of_turn>model\\n")) {
-    if (has("first_user_prefix")) {
-      return has("first_user_prefix=messages[0]['content']+'\\n\\n'") &&
-                     has("message['content']|trim")
-                 ? "gemma3"
-                 : "";
-    }
-    return has("+message['content']|trim+'<end_of_turn>\\n'") ? "gemma" : "";
-  }
-  if (has("<<SYS>>")) {
-    const bool wraps_system = has("'<<SYS>>\\n'+system_message+'\\n<</SYS>>\\n\\n'");
-    for (const std::string content : {"content.strip()", "content|trim"}) {
-      if (wraps_system && has("bos_token+'[INST] '+" + content + "+' [/INST]'") &&
-          has("' '+" + content + "+' '+eos_token")) {
-        return "llama2";
-      }
-    }
-    return "";
-  }
-  if (has("[INST] ") && has(" [/INST]") && has("eos_token")) {
-    const bool has_blank = has("' '+message['content']+eos_token");
-    if (has("'[INST] '+system_message+'\\n\\n'") || has("' [INST] '+system_message+'\\n\\n'")) {
-      return has_blank && has("' [INST] '+system_message") ? "mistral_inst_system" : "";
-    }
-    if (has("system_message") || !has("'[INST] '+message['content']+' [/INST]'")) return "";
-    if (has("eos_token+' '")) return "";
-    if (has_blank) return "mistral_inst";
-    return has("{{message['content']+eos_token}}") ? "mistral_inst_close" : "";
-  }
-  if (has("<|end|>")) {
-    const bool names_roles = has("<|system|>") && has("<|user|>") && has("<|assistant|>");
-    const bool joins_roles = has("'<|'+message['role']+'|>'") && has("<|assistant|>");
-    if (names_roles && has("<|assistant|>\\n")) return "phi3";
-    if (joins_roles && has("'<|'+message['role']+'|>\\n'")) return "";
-    if ((names_roles || joins_roles) && has("{{'<|assistant|>'}}") && !has("\\n"))
-      return "phi4mini";
-  }
-  return "";
-}
-
-nlohmann::json read_json(const std::filesystem::path& file) {
-  try {
-    return nlohmann::json::parse(read_file(file));
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(file.string() + ": not a JSON file: " + error.what());
-  }
-}
-
-struct Template {
-  std::string source;
-  std::string place;
-};
-
-std::string how_to_name_one() {
-  return "; set model.chat_format to one of " + joined_names() +
-         ", or to a .json file that describes the format (interface.md, \"Chat formats\")";
-}
-
-Template read_template(const std::filesystem::path& folder) {
-  const std::filesystem::path jinja = folder / "chat_template.jinja";
-  if (std::filesystem::exists(jinja)) return {read_file(jinja), jinja.string()};
-  const std::filesystem::path config = folder / "tokenizer_config.json";
-  if (!std::filesystem::exists(config)) {
-    throw DataError(folder.string() +
-                    ": expected a chat template in chat_template.jinja or tokenizer_config.json, "
-                    "found neither file" +
-                    how_to_name_one());
-  }
-  const nlohmann::json json = read_json(config);
-  const std::string place = config.string() + ": chat_template";
-  if (json.is_object() && json.contains("chat_template")) {
-    const nlohmann::json& member = json["chat_template"];
-    if (member.is_string()) return {member.get<std::string>(), place};
-    if (member.is_array()) {
-      for (const nlohmann::json& entry : member) {
-        const bool is_default =
-            entry.is_object() && entry.value("name", nlohmann::json()) == "default";
-        if (is_default && entry.contains("template") && entry["template"].is_string()) {
-          return {entry["template"].get<std::string>(), place};
-        }
-      }
-      throw DataError(place + ": expected a template named \"default\", found none" +
-                      how_to_name_one());
-    }
-    if (!member.is_null()) {
-      throw DataError(place + ": expected a template or a list of named templates" +
-                      how_to_name_one());
-    }
-  }
-  throw DataError(config.string() + ": the member chat_template is missing, and so is " +
-                  jinja.string() + how_to_name_one());
-}
-
-// ---- from text to segments
-// ------------------------------------------------------------------------
 
 void append(std::vector<ChatSegment>& segments, const ChatSegment& segment) {
   if (segment.kind == Kind::kText) {
@@ -402,8 +50,8 @@ class FormatMaker {
   }
 
   ChatFormat make(bool prints_bos, bool prints_eos) {
-    if (text_.assistant_after.find(kEos) != std::string_view::npos) {
-      control_.push_back({kEos, prints_eos ? named("eos_token", tokenizer_.eos_id()) : ""});
+    if (text_.assistant_after.find(kEosText) != std::string_view::npos) {
+      control_.push_back({kEosText, prints_eos ? named("eos_token", tokenizer_.eos_id()) : ""});
     }
     ChatFormat format;
     format.name = format.description = text_.name;
@@ -436,7 +84,7 @@ class FormatMaker {
     const std::string what = "the chat format " + std::string(text_.name) +
                              " needs the control token \"" + std::string(token) +
                              "\", which the tokenizer ";
-    if (!id) throw DataError(what + "does not have" + how_to_name_one());
+    if (!id) throw DataError(what + "does not have" + how_to_name_a_chat_format());
     if (!tokenizer_.is_special(*id)) {
       throw DataError(what +
                       "has, but not as a special one: text of users could spell it "
@@ -498,101 +146,15 @@ void trim_turn(TurnTrim trim, std::vector<ChatSegment>& turn) {
   }
 }
 
-// ---- formats that a user describes
-// ---------------------------------------------------------------
-
-// One description in JSON; `place` is its file, for messages.
-class Description {
- public:
-  Description(const std::string& text, std::string place)
-      : place_(std::move(place)), json_(parse_json<nlohmann::json>(text)) {
-    if (json_.is_discarded()) throw ConfigError(place_ + ": not a JSON file");
-    if (!json_.is_object()) fail("", "an object", json_);
-    read();
-  }
-
-  const FormatText& format() const { return format_; }
-  std::string json() const { return json_.dump(); }
-
-  [[noreturn]] void fail(const std::string& member, const std::string& expected,
-                         const nlohmann::json& found) const {
-    throw ConfigError(place_ + ": " + (member.empty() ? "" : member + ": ") + "expected " +
-                      expected + ", found " +
-                      found.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
-  }
-
- private:
-  void read() {
-    for (const auto& [member, value] : json_.items()) read_member(member, value);
-    if (format_.name.empty()) fail("name", "a name", json_.value("name", nlohmann::json()));
-    if (!format_.assistant_before.starts_with(format_.generation_prompt)) {
-      fail("assistant_before", "text that starts with generation_prompt",
-           std::string(format_.assistant_before));
-    }
-  }
-
-  void read_member(const std::string& member, const nlohmann::json& value) {
-    const std::pair<const char*, std::string_view*> texts[] = {
-        {"name", &format_.name},
-        {"system_before", &format_.system_before},
-        {"system_after", &format_.system_after},
-        {"user_before", &format_.user_before},
-        {"user_after", &format_.user_after},
-        {"generation_prompt", &format_.generation_prompt},
-        {"assistant_before", &format_.assistant_before},
-        {"assistant_after", &format_.assistant_after}};
-    const std::pair<const char*, TurnTrim*> trims[] = {{"trim_system", &format_.trim_system},
-                                                       {"trim_user", &format_.trim_user},
-                                                       {"trim_answer", &format_.trim_answer}};
-    for (const auto& [name, target] : texts) {
-      if (member != name) continue;
-      if (!value.is_string()) fail(member, "text", value);
-      *target = value.get_ref<const std::string&>();
-      return;
-    }
-    for (const auto& [name, target] : trims) {
-      if (member != name) continue;
-      if (value != "none" && value != "right" && value != "both") {
-        fail(member, "none, right or both", value);
-      }
-      *target = value == "both"    ? TurnTrim::kBoth
-                : value == "right" ? TurnTrim::kRight
-                                   : TurnTrim::kNone;
-      return;
-    }
-    if (member == "system_role" || member == "prints_bos") {
-      if (!value.is_boolean()) fail(member, "true or false", value);
-      (member == "system_role" ? format_.system_role : format_.prints_bos) = value.get<bool>();
-    } else if (member == "control_tokens") {
-      const std::string expected = "a list of at most " + std::to_string(kMaxControl) + " tokens";
-      if (!value.is_array() || value.size() > kMaxControl) fail(member, expected, value);
-      for (std::size_t i = 0; i < value.size(); ++i) {
-        if (!value[i].is_string() || value[i] == "") fail(member, expected, value);
-        format_.control[i] = value[i].get_ref<const std::string&>();
-      }
-    } else {
-      fail(member,
-           "no such member (but name, system_role, prints_bos, control_tokens, trim_system, "
-           "trim_user, trim_answer, system_before, system_after, user_before, user_after, "
-           "generation_prompt, assistant_before, assistant_after)",
-           value);
-    }
-  }
-
-  std::string place_;
-  nlohmann::json json_;  // format_ points into it
-  FormatText format_;
-};
-
 ChatFormat described_format(const std::string& text, const std::string& place,
                             const Tokenizer& tokenizer) {
-  const Description description(text, place);
+  const FormatDescription description(text, place);
   ChatFormat format = FormatMaker(description.format(), tokenizer)
                           .make(description.format().prints_bos, /*prints_eos=*/true);
   if (format.end_of_turn.empty()) {
-    description.fail("assistant_after",
-                     "a control token that ends the answer (one of control_tokens, or {eos})",
-                     std::string(description.format().assistant_after));
+    description.refuse("assistant_after",
+                       "a control token that ends the answer (one of control_tokens, or {eos})",
+                       std::string(description.format().assistant_after));
   }
   format.description = description.json();
   return format;
@@ -683,11 +245,11 @@ TokenIds encode_segments(const Tokenizer& tokenizer, const std::vector<ChatSegme
 }
 
 std::string recognise_chat_template(std::string_view source) {
-  return std::string(recognise(one_spelling(source)));
+  return std::string(recognise_spelled_template(one_spelling(source)));
 }
 
 ChatFormat make_chat_format(const std::string& name, const Tokenizer& tokenizer) {
-  const FormatText& text = find_format(name);
+  const FormatText& text = find_format_text(name);
   return FormatMaker(text, tokenizer).make(text.prints_bos, true);
 }
 
@@ -703,18 +265,18 @@ ChatFormat load_chat_format(const std::filesystem::path& folder, const Tokenizer
     return described_format(read_file(override_format), override_format, tokenizer);
   }
   if (!override_format.empty()) return make_chat_format(override_format, tokenizer);
-  const Template found = read_template(folder);
+  const ChatTemplate found = read_chat_template(folder);
   const std::string source = one_spelling(found.source);
-  const std::string_view name = recognise(source);
+  const std::string_view name = recognise_spelled_template(source);
   if (name.empty()) {
     throw DataError(found.place + ": expected a template of a known chat format, found another" +
-                    how_to_name_one());
+                    how_to_name_a_chat_format());
   }
   try {
-    ChatFormat format = FormatMaker(find_format(name), tokenizer)
+    ChatFormat format = FormatMaker(find_format_text(name), tokenizer)
                             .make(source.find("bos_token") != std::string::npos,
                                   source.find("eos_token") != std::string::npos);
-    if (!find_format(name).always_trims) {
+    if (!find_format_text(name).always_trims) {
       const bool trims = source.find("['content']|trim") != std::string::npos;
       format.trim_system = format.trim_user = format.trim_answer =
           trims ? TurnTrim::kBoth : TurnTrim::kNone;
@@ -727,7 +289,7 @@ ChatFormat load_chat_format(const std::filesystem::path& folder, const Tokenizer
 
 std::vector<std::string> known_chat_formats() {
   std::vector<std::string> names;
-  for (const FormatText& format : kFormats) names.emplace_back(format.name);
+  for (const FormatText& format : known_format_texts()) names.emplace_back(format.name);
   return names;
 }
 
