@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The reliability campaigns at full length: runs killed at random moments and compared bit for bit with
-# undisturbed ones, damaged checkpoints, killed ranks. The tests run a short part of each.
+# undisturbed ones, damaged checkpoints, killed ranks. The tests run a short part of each but the one in
+# bfloat16.
 set -euo pipefail
 
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)

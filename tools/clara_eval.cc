@@ -142,8 +142,11 @@ clara::EvalResult evaluate_as_rank(const EvaluateArguments& arguments,
                                    clara::BenchmarkRun run) {
   const torch::Device device =
       clara::resolve_device(model_arguments.place.device(), env.local_rank);
-  const std::unique_ptr<clara::Communicator> communicator =
-      clara::tools::join_as_rank(env, arguments.timeout_seconds, device.is_cuda());
+  clara::GroupSettings group;
+  group.timeout_seconds = arguments.timeout_seconds;
+  group.timeout_setting = "--timeout";
+  group.with_cuda = device.is_cuda();
+  const std::unique_ptr<clara::Communicator> communicator = clara::tools::join_as_rank(env, group);
   run.communicator = communicator.get();
   try {
     const clara::OpenedModel opened = clara::open_checkpoint_on(

@@ -214,9 +214,10 @@ int show_dry_run(const clara::RunConfig& config, LogLevel level) {
 /// One rank of a group, from the meeting to the exit code.
 int train_as_rank(const clara::RunConfig& config, const clara::LaunchEnv& env,
                   clara::JobOptions options, LogLevel level) {
-  const bool is_cuda = clara::resolve_device(config.model.device, env.local_rank).is_cuda();
-  const std::unique_ptr<clara::Communicator> communicator =
-      clara::tools::join_as_rank(env, config.parallel.timeout_seconds, is_cuda);
+  clara::GroupSettings group;
+  group.timeout_seconds = config.parallel.timeout_seconds;
+  group.with_cuda = clara::resolve_device(config.model.device, env.local_rank).is_cuda();
+  const std::unique_ptr<clara::Communicator> communicator = clara::tools::join_as_rank(env, group);
   options.communicator = communicator.get();
   // Whoever started the group again wants it to go on from where it was, not from where it began.
   if (env.restart_count > 0 && (options.resume == "never" ||

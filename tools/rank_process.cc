@@ -29,20 +29,16 @@ bool is_end_of_rank_0(const std::string& text) {
 
 }  // namespace
 
-std::unique_ptr<Communicator> join_as_rank(const LaunchEnv& env, double timeout_seconds,
-                                           bool with_cuda) {
+std::unique_ptr<Communicator> join_as_rank(const LaunchEnv& env, GroupSettings settings) {
   // A peer that died closes its sockets; writing to one is an error to be told, not a silent end.
   if (env.world_size > 1) std::signal(SIGPIPE, SIG_IGN);
   // c10d logs every broken connection with a stack; the errors of the group say it once.
   if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = 3;
-  GroupSettings group;
-  group.timeout_seconds = timeout_seconds;
-  group.with_cuda = with_cuda;
-  group.on_stuck = [](const std::string& cause) {
+  settings.on_stuck = [](const std::string& cause) {
     print_error(cause);
     end_now(kExitDistributed);
   };
-  return join_group(env, group);
+  return join_group(env, settings);
 }
 
 void end_rank(const LaunchEnv& env, const std::exception& error) {

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <iterator>
 #include <optional>
+#include <utility>
 
 #include "tools/corpus_arguments.h"
 #include "tools/data_progress.h"
@@ -193,7 +194,7 @@ void add_vector_index_options(CLI::App& command, VectorIndexArguments& arguments
   command
       .add_option("--timeout", arguments.timeout_seconds,
                   "seconds after which a rank that the others wait for has failed; longer than the "
-                  "reading of the corpus and the encoding of a file")
+                  "reading of the corpus (and of an index to replace) and the encoding of a file")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
@@ -219,9 +220,10 @@ int build_vector_index(const CorpusArguments& corpus, const OpenEncoder& open_en
   }
   // Launchers give each rank its share of the cores.
   if (env.world_size == 1 || arguments.threads > 0) use_threads(arguments.threads);
-  // Vectors go through files: nothing but counts is exchanged.
-  const std::unique_ptr<Communicator> communicator =
-      join_as_rank(env, arguments.timeout_seconds, /*with_cuda=*/false);
+  GroupSettings group;  // without NCCL: vectors go through files, nothing but counts is exchanged
+  group.timeout_seconds = arguments.timeout_seconds;
+  group.timeout_setting = "--timeout";
+  const std::unique_ptr<Communicator> communicator = join_as_rank(env, std::move(group));
   install_stop_signals();
   try {
     std::optional<CorpusReader> reader;

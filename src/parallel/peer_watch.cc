@@ -186,8 +186,8 @@ std::string PeerWatch::explain_delay(const std::string& what) {
       if (r != own && state_->peers[r].collectives < reached) late = r;
     }
     const std::string limit =
-        seconds_text(std::chrono::duration<double>(state_->settings.timeout).count()) +
-        " (parallel.timeout_seconds)";
+        seconds_text(std::chrono::duration<double>(state_->settings.timeout).count()) + " (" +
+        state_->settings.timeout_setting + ")";
     cause = silent != own ? state_->settings.names[silent] + " died, hangs or was cut off " +
                                 state_->step_of(state_->peers[silent]) + ": no sign of life for " +
                                 seconds_text(seconds_between(state_->peers[silent].changed, now))

@@ -18,6 +18,7 @@ struct PeerWatchSettings {
   std::int64_t rank = 0;
   std::int64_t size = 1;
   std::chrono::milliseconds timeout{300000};
+  std::string timeout_setting;      ///< what a user calls it
   bool serves_store = false;        ///< the store ends with this process
   bool store_is_launchers = false;  ///< else it ends with rank 0
   std::string store_address;        ///< host:port

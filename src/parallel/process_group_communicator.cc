@@ -125,7 +125,9 @@ StorePtr connect_store(const LaunchEnv& env, milliseconds timeout) {
 }
 
 /// Sets this rank's name and heartbeat, and waits for those of all others.
-std::vector<std::string> meet(const StorePtr& store, const LaunchEnv& env, milliseconds timeout) {
+std::vector<std::string> meet(const StorePtr& store, const LaunchEnv& env,
+                              const GroupSettings& settings) {
+  const milliseconds timeout(static_cast<std::int64_t>(settings.timeout_seconds * 1000));
   const auto key = [](std::int64_t rank) { return "name/" + std::to_string(rank); };
   const Clock::time_point start = Clock::now();
   // Whoever serves the store gives up last: the others could not tell who is missing.
@@ -145,11 +147,10 @@ std::vector<std::string> meet(const StorePtr& store, const LaunchEnv& env, milli
             if (!store->check({key(late)}))
               missing += (missing.empty() ? "" : ", ") + std::to_string(late);
           }
-          throw DistributedError(
-              rank_name(env.rank, env.world_size) + " waited " +
-              std::to_string(timeout.count() / 1000) +
-              " s (parallel.timeout_seconds) before the first step for ranks that did not come: " +
-              missing);
+          throw DistributedError(rank_name(env.rank, env.world_size) + " waited " +
+                                 std::to_string(timeout.count() / 1000) + " s (" +
+                                 settings.timeout_setting +
+                                 ") before the first step for ranks that did not come: " + missing);
         }
         std::this_thread::sleep_for(pause);
         pause = std::min(2 * pause, milliseconds(100));
@@ -175,7 +176,7 @@ class ProcessGroupCommunicator final : public Communicator {
       return c10::make_intrusive<c10d::PrefixStore>(prefix + name, s);
     };
     StorePtr own_connection;
-    std::vector<std::string> names = meet(prefixed(store, ""), env, timeout_);
+    std::vector<std::string> names = meet(prefixed(store, ""), env, settings);
     try {
       own_connection = store->clone();
       auto options = c10d::ProcessGroupGloo::Options::create(
@@ -198,6 +199,7 @@ class ProcessGroupCommunicator final : public Communicator {
     watch.rank = env.rank;
     watch.size = env.world_size;
     watch.timeout = timeout_;
+    watch.timeout_setting = settings.timeout_setting;
     watch.serves_store = env.rank == 0 && !env.store_is_launchers;
     watch.store_is_launchers = env.store_is_launchers;
     watch.store_address = store_address(env);

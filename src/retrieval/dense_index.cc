@@ -43,10 +43,9 @@ std::uint64_t bytes_of(const fs::path& folder) {
   return total;
 }
 
-void remove_shards_from(const fs::path& folder, std::int64_t first) {
-  for (const std::int64_t shard : list_vector_shards(folder)) {
-    if (shard >= first) fs::remove(folder / vector_shard_name(shard));
-  }
+void remove_shards(const fs::path& folder) {
+  for (const std::int64_t shard : list_vector_shards(folder))
+    fs::remove(folder / vector_shard_name(shard));
 }
 
 // Whether any shard of a folder is of another source.
@@ -108,19 +107,25 @@ EncodingPlan parse_plan(const std::string& bytes) {
   return plan;
 }
 
-/// The plan of rank 0 on every rank. A collective.
-EncodingPlan agree_on_plan(Communicator& group, const EncodingPlan& own,
-                           const VectorEncoder& encoder) {
-  const std::vector<std::string> all =
-      group.gather(group.rank() == 0 ? to_bytes(own) : bytes_of_value(encoder.fingerprint()));
-  EncodingPlan plan = parse_plan(all[0]);
+/// A collective.
+void check_same_encoder(Communicator& group, const VectorEncoder& encoder) {
+  const std::vector<std::string> all = group.gather(bytes_of_value(encoder.fingerprint()));
   for (std::size_t rank = 1; rank < all.size(); ++rank) {
-    if (!plan.was_stopped && all[rank] != bytes_of_value(plan.source.encoder)) {
-      throw DataError("the ranks must encode with the same model: that of rank " +
-                      std::to_string(rank) + " is not that of rank 0");
-    }
+    if (all[rank] == all[0]) continue;
+    throw DataError("the ranks must encode with the same model: that of rank " +
+                    std::to_string(rank) + " is not that of rank 0");
   }
-  return plan;
+}
+
+/// Rank 0's on every rank. A collective.
+EncodingPlan share_plan(Communicator& group, const EncodingPlan& own) {
+  return parse_plan(group.gather(group.rank() == 0 ? to_bytes(own) : "")[0]);
+}
+
+[[noreturn]] void throw_apart(const fs::path& folder) {
+  throw DataError(folder.string() +
+                  ": expected the folder that rank 0 works in, found none or another one; the "
+                  "ranks need a file system in common");
 }
 
 /// The encoding, in rounds of a shard each: a stop, a failure and what is done are known to all
@@ -143,6 +148,7 @@ class ShardEncoder {
     report_.was_stopped = plan_.was_stopped;
     if (!plan_.was_stopped) {
       const PassageStore passages(plan_.folder);
+      if (passages.num_passages() != plan_.num_passages) throw_apart(plan_.folder);
       const std::size_t size = static_cast<std::size_t>(group_.size());
       tell(0, {});
       for (std::size_t i = 0; i < plan_.shards.size() && !report_.was_stopped; i += size) {
@@ -254,9 +260,10 @@ class Builder {
   /// Everything that other ranks take part in.
   void make_vectors(CorpusReader& corpus, Communicator& group) {
     or_keep_vectors([&] {
+      check_same_encoder(group, encoder_);
       plan_.was_stopped = !read(corpus);
       if (!plan_.was_stopped) find_missing_shards();
-      agree_on_plan(group, plan_, encoder_);
+      share_plan(group, plan_);
       report_ = ShardEncoder(plan_, encoder_, hooks_, group).run();
     });
   }
@@ -318,18 +325,19 @@ class Builder {
     // Settings that do not fit are told before hours of encoding.
     resolve(settings_.index, plan_.num_passages, encoder_.dimension());
     if (settings_.replaces) {
-      if (has_other_shards(plan_.folder, plan_.source)) remove_shards_from(plan_.folder, 0);
+      if (has_other_shards(plan_.folder, plan_.source)) remove_shards(plan_.folder);
       take_shards_over();
     }
-    std::int64_t shard = 0;
-    for (; plan_.first_passage(shard) < plan_.num_passages; ++shard) {
-      if (has_vector_shard(plan_.folder, shard, plan_.source)) {
+    // A shard of this source is one of those that the passages make; any other throws.
+    const std::vector<std::int64_t> found = list_vector_shards(plan_.folder);
+    for (const std::int64_t shard : found) has_vector_shard(plan_.folder, shard, plan_.source);
+    for (std::int64_t shard = 0; plan_.first_passage(shard) < plan_.num_passages; ++shard) {
+      if (std::binary_search(found.begin(), found.end(), shard)) {
         plan_.num_done += plan_.num_passages_of(shard);
       } else {
         plan_.shards.push_back(shard);
       }
     }
-    remove_shards_from(plan_.folder, shard);
   }
 
   // Shards are never written in place: a second name of the same file is as good as a copy.
@@ -393,12 +401,9 @@ DenseIndexReport help_dense_index(Communicator& communicator, const VectorEncode
                                   const std::function<bool()>& should_stop) {
   DenseIndexReport report;
   in_group(communicator, [&] {
-    const EncodingPlan plan = agree_on_plan(communicator, {}, encoder);
-    if (!plan.was_stopped && !fs::exists(plan.folder)) {
-      throw DataError(plan.folder.string() +
-                      ": expected the folder that rank 0 works in, found none; the ranks need a "
-                      "file system in common");
-    }
+    check_same_encoder(communicator, encoder);
+    const EncodingPlan plan = share_plan(communicator, {});
+    if (!plan.was_stopped && !fs::exists(plan.folder)) throw_apart(plan.folder);
     DenseIndexHooks hooks;
     hooks.should_stop = should_stop;
     report = ShardEncoder(plan, encoder, hooks, communicator).run();

@@ -41,7 +41,7 @@ class IndexTest(RankCase):
     @staticmethod
     def index(out, *options):
         return [program("clara-data"), "index", "latent", "--corpus", "corpus.jsonl", "--checkpoint", "run", "--device", "cpu",
-                "--dtype", "float32", "--threads", "1", "--shard-passages", "20", "--batch-tokens", "1000", "--kind", "ivf", "--nlist",
+                "--dtype", "float32", "--threads", "1", "--shard-passages", "8", "--batch-tokens", "1000", "--kind", "ivf", "--nlist",
                 "4", "--recall-queries", "0", "--out", out,
                 *map(str, options)]  # fmt: skip
 

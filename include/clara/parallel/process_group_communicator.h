@@ -14,6 +14,8 @@ namespace clara {
 struct GroupSettings {
   /// A peer that gives no sign of life, or does not come to a collective, for so long has failed.
   double timeout_seconds = 300;
+  /// Where a user sets it, for messages.
+  std::string timeout_setting = "parallel.timeout_seconds";
   /// Also makes the NCCL group, for tensors on CUDA device `local_rank`.
   bool with_cuda = false;
   /// Called from a background thread when the group has failed and this rank has not noticed for

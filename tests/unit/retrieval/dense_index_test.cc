@@ -139,6 +139,17 @@ TEST_F(DenseIndex, ForceRemovesForeignShardsBehindAGap) {
   expect_equal_folders("index", "whole");
 }
 
+TEST_F(DenseIndex, ForeignShardsBehindTheLastAreRefusedToo) {
+  write_corpus(30, "another first passage");
+  build_part("index", 7);
+  const fs::path unfinished = place_ / ".index.unfinished";
+  for (std::int64_t shard = 0; shard < 5; ++shard)
+    fs::remove(unfinished / vector_shard_name(shard));
+  write_corpus(14);  // four shards
+  EXPECT_THAT(data_error_of([&] { build("index"); }), HasSubstr("another corpus"));
+  EXPECT_TRUE(fs::exists(unfinished / vector_shard_name(5)));
+}
+
 /// Builds on several ranks, each with an encoder and hooks of its own.
 class DenseIndexOnRanks : public DenseIndex {
  protected:
