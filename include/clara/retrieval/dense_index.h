@@ -45,7 +45,7 @@ struct DenseIndexHooks {
       should_stop;  ///< asked before every passage is read, and before every shard
   /// Ranks that share the shards, of which this is rank 0; null: this process alone.
   Communicator* communicator = nullptr;
-  /// When all vectors are there and the other ranks have left.
+  /// When the other ranks have left.
   std::function<void()> on_alone;
 };
 
