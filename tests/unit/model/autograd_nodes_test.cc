@@ -1,5 +1,6 @@
 // The hand-written gradients of the model against plain autograd in float64: linear layers with
 // adapters, dropout, RMSNorm, SwiGLU, packed attention, chunked cross-entropy.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <functional>
@@ -436,9 +437,16 @@ TEST_P(PackedAttention, EqualsEachSequenceAloneByTheTextbook) {
   const Tensor direction = torch::randn_like(found);
   backward_along({found}, {direction});
   backward_along({expected}, {direction});
+  EXPECT_TRUE(all_close(v.grad(), float32_of(wide_v.grad()), 1e-4));
+  if (*std::max_element(lengths.begin(), lengths.end()) == 1) {
+    // A token alone has all the attention whatever q and k are: their gradients are zero, and what
+    // rounding leaves of them is small beside v's.
+    EXPECT_LT(q.grad().abs().max().item<float>(), 1e-5 * v.grad().abs().max().item<float>());
+    EXPECT_LT(k.grad().abs().max().item<float>(), 1e-5 * v.grad().abs().max().item<float>());
+    return;
+  }
   EXPECT_TRUE(all_close(q.grad(), float32_of(wide_q.grad()), 1e-4));
   EXPECT_TRUE(all_close(k.grad(), float32_of(wide_k.grad()), 1e-4));
-  EXPECT_TRUE(all_close(v.grad(), float32_of(wide_v.grad()), 1e-4));
 }
 
 TEST_P(PackedAttention, ThreadsShareThePairsAndGiveTheSame) {
