@@ -176,10 +176,10 @@ void add_vector_index_options(CLI::App& command, VectorIndexArguments& arguments
   command.add_option("--seed", settings.seed, "of the sample that ivf and ivf-pq are trained on")
       ->capture_default_str();
   command
-      .add_option(
-          "--shard-passages", arguments.settings.shard_passages,
-          "passages of a file; what a killed run loses at most (default: 16384, or what fits "
-          "256 MiB in float32)")
+      .add_option("--shard-passages", arguments.settings.shard_passages,
+                  "passages of a file; what a killed run, or each of its ranks, loses at most "
+                  "(default: 16384, "
+                  "or what fits 256 MiB in float32)")
       ->check(CLI::PositiveNumber);
   command
       .add_option("--threads", arguments.threads,

@@ -16,8 +16,8 @@ namespace clara {
 struct DenseIndexSettings {
   VectorIndexSettings index;
   DocumentFormat document_format = DocumentFormat::kTitleNewline;  ///< of what is encoded
-  /// Passages of a file; what a killed run loses at most. 0: 16384, or the power of two whose
-  /// vectors fit 256 MiB in float32, if that is less.
+  /// Passages of a file; what a killed run loses at most, on each rank. 0: 16384, or the power of
+  /// two whose vectors fit 256 MiB in float32, if that is less.
   std::int64_t shard_passages = 0;
   TensorDtype dtype = TensorDtype::kF16;  ///< of the stored vectors, see VectorSource
   /// An index that is there, and unfinished work of another corpus, encoder or other settings.
