@@ -22,6 +22,7 @@
 #include "clara/eval/candidates.h"
 #include "clara/eval/row_answerer.h"
 #include "clara/eval/score.h"
+#include "clara/parallel/or_announce.h"
 
 namespace clara {
 namespace {
@@ -261,14 +262,8 @@ EvalResult run_benchmark(const OpenedModel& opened, const RowSource& rows, const
                          const std::function<void(const EvalProgress&)>& progress) {
   SingleProcessCommunicator alone;
   Communicator& communicator = run.communicator != nullptr ? *run.communicator : alone;
-  try {
-    return run_on_ranks(opened, rows, run, communicator, progress);
-  } catch (const DistributedError&) {
-    throw;  // the group knows
-  } catch (const std::exception& error) {
-    communicator.announce_failure(error.what());
-    throw;
-  }
+  return or_announce(communicator,
+                     [&] { return run_on_ranks(opened, rows, run, communicator, progress); });
 }
 
 }  // namespace clara

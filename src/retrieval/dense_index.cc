@@ -15,6 +15,7 @@
 
 #include "clara/common/content_hash.h"
 #include "clara/common/error.h"
+#include "clara/parallel/or_announce.h"
 #include "clara/retrieval/passage_store.h"
 
 namespace clara {
@@ -230,20 +231,6 @@ class ShardEncoder {
   DenseIndexReport report_;
 };
 
-/// `work` of one rank, the last it does in the group. Its failure is told to the others.
-template <class Work>
-void in_group(Communicator& group, Work work) {
-  try {
-    work();
-    group.leave();
-  } catch (const DistributedError&) {
-    throw;  // the group knows
-  } catch (const std::exception& error) {
-    group.announce_failure(error.what());
-    throw;
-  }
-}
-
 /// What rank 0 does, or a process alone.
 class Builder {
  public:
@@ -391,24 +378,26 @@ DenseIndexReport build_dense_index(CorpusReader& corpus, const fs::path& output,
   SingleProcessCommunicator alone;
   Communicator& group = hooks.communicator != nullptr ? *hooks.communicator : alone;
   std::optional<Builder> builder;
-  in_group(group,
-           [&] { builder.emplace(output, encoder, settings, hooks).make_vectors(corpus, group); });
+  or_announce(group, [&] {
+    builder.emplace(output, encoder, settings, hooks).make_vectors(corpus, group);
+    group.leave();
+  });
   if (hooks.on_alone) hooks.on_alone();
   return builder->finish(corpus);
 }
 
 DenseIndexReport help_dense_index(Communicator& communicator, const VectorEncoder& encoder,
                                   const std::function<bool()>& should_stop) {
-  DenseIndexReport report;
-  in_group(communicator, [&] {
+  return or_announce(communicator, [&] {
     check_same_encoder(communicator, encoder);
     const EncodingPlan plan = share_plan(communicator, {});
     if (!plan.was_stopped && !fs::exists(plan.folder)) throw_apart(plan.folder);
     DenseIndexHooks hooks;
     hooks.should_stop = should_stop;
-    report = ShardEncoder(plan, encoder, hooks, communicator).run();
+    const DenseIndexReport report = ShardEncoder(plan, encoder, hooks, communicator).run();
+    communicator.leave();
+    return report;
   });
-  return report;
 }
 
 }  // namespace clara
