@@ -102,9 +102,9 @@ std::function<int()> add_convert_command(CLI::App& app) {
       ->check(CLI::IsMember(benchmark_format_names()));
   command
       ->add_option("--record", arguments->record,
-                   "evaluation (serves joint training too), joint, or tune: only few documents, "
-                   "the gold ones first of all")
-      ->check(CLI::IsMember({"tune", "joint", "evaluation"}))
+                   "evaluation (serves joint training too), joint, tune: only few documents, the "
+                   "gold ones first of all, or scp: each passage once, to be told from its latents")
+      ->check(CLI::IsMember({"scp", "tune", "joint", "evaluation"}))
       ->capture_default_str();
   command
       ->add_option("--document-format", arguments->document_format,
@@ -113,7 +113,7 @@ std::function<int()> add_convert_command(CLI::App& app) {
       ->capture_default_str();
   command
       ->add_option("--max-documents", arguments->max_documents,
-                   "passages of a record, gold ones first (default: 20, tune 5)")
+                   "passages of a record, gold ones first (default: 20, tune 5, scp 64)")
       ->check(CLI::Range(std::int64_t{1}, kMaxDocuments));
   command
       ->add_option("--doc-max-tokens", arguments->doc_max_tokens,

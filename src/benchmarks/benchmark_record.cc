@@ -122,6 +122,10 @@ std::vector<std::size_t> chosen_passages(const BenchmarkQuestion& question,
 std::vector<Document> documents_of(const BenchmarkQuestion& question,
                                    const BenchmarkRecordSettings& settings,
                                    BenchmarkRecordLine& line) {
+  if (settings.max_documents < 1 || settings.max_documents > kMaxDocuments) {
+    throw ConfigError("max_documents: expected 1 to " + std::to_string(kMaxDocuments) + ", found " +
+                      std::to_string(settings.max_documents));
+  }
   std::vector<Document> documents;
   for (const std::size_t i : chosen_passages(question, settings, line)) {
     const BenchmarkPassage& passage = question.passages[i];
@@ -153,21 +157,21 @@ std::vector<Document> documents_of(const BenchmarkQuestion& question,
 }  // namespace
 
 RecordKind parse_record_kind(std::string_view name) {
+  if (name == "scp") return RecordKind::kScp;
   if (name == "tune") return RecordKind::kTune;
   if (name == "joint") return RecordKind::kJoint;
   if (name == "evaluation") return RecordKind::kEvaluation;
-  throw ConfigError("record: expected tune, joint or evaluation, found \"" + std::string(name) +
-                    "\"");
+  throw ConfigError("record: expected scp, tune, joint or evaluation, found \"" +
+                    std::string(name) + "\"");
 }
 
-std::int64_t default_max_documents(RecordKind kind) { return kind == RecordKind::kTune ? 5 : 20; }
+std::int64_t default_max_documents(RecordKind kind) {
+  if (kind == RecordKind::kScp) return kMaxDocuments;
+  return kind == RecordKind::kTune ? 5 : 20;
+}
 
 BenchmarkRecordLine to_record_line(const BenchmarkQuestion& question,
                                    const BenchmarkRecordSettings& settings) {
-  if (settings.max_documents < 1 || settings.max_documents > kMaxDocuments) {
-    throw ConfigError("max_documents: expected 1 to " + std::to_string(kMaxDocuments) + ", found " +
-                      std::to_string(settings.max_documents));
-  }
   BenchmarkRecordLine line;
   const std::vector<Document> documents = documents_of(question, settings, line);
   line.num_documents = static_cast<std::int64_t>(documents.size());
@@ -207,6 +211,14 @@ BenchmarkRecordLine to_record_line(const BenchmarkQuestion& question,
   if (!question.is_answerable) json += ",\"answerable\":false";
   json += "}\n";
   return line;
+}
+
+PassageTexts passage_texts(const BenchmarkQuestion& question,
+                           const BenchmarkRecordSettings& settings) {
+  PassageTexts passages;
+  for (Document& document : documents_of(question, settings, passages.counts))
+    passages.texts.push_back(std::move(document.text));
+  return passages;
 }
 
 std::string to_record_line(const ScpRecord& record) {

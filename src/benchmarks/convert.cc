@@ -8,6 +8,7 @@
 #include "benchmarks/row_parts.h"
 
 #include "clara/common/atomic_file.h"
+#include "clara/common/content_hash.h"
 #include "clara/common/error.h"
 #include "clara/data/gzip_writer.h"
 #include "clara/data/json_row.h"
@@ -140,6 +141,10 @@ class Converter {
   }
 
   void convert_question(const BenchmarkQuestion& question, ConvertedFile& file) {
+    if (settings_.record.kind == RecordKind::kScp) {
+      convert_passages(question, file);
+      return;
+    }
     if (const char* reason = reason_to_drop(question)) {
       ++report_.dropped[reason];
       return;
@@ -163,17 +168,40 @@ class Converter {
     report_.num_passages += static_cast<std::int64_t>(question.passages.size());
     report_.num_documents += line.num_documents;
     report_.num_relevant += line.num_relevant;
-    report_.num_split_documents += line.num_split_documents;
-    report_.num_blank_passages += line.num_blank_passages;
-    report_.num_repeated_passages += question.num_repeated_passages;
+    count_left_out(question, line);
     report_.num_rows_without_relevant += question.has_relevance && line.num_relevant == 0 ? 1 : 0;
-    report_.num_left_out_passages += line.num_left_out_passages;
-    report_.num_left_out_chunks += line.num_left_out_chunks;
     report_.num_repeated_title_rows += repeats_a_title(question) ? 1 : 0;
     report_.num_missing_titles += question.num_missing_titles;
     report_.num_missing_title_rows += question.num_missing_titles > 0 ? 1 : 0;
     report_.num_missing_sentences += question.num_missing_sentences;
     report_.num_missing_sentence_rows += question.num_missing_sentences > 0 ? 1 : 0;
+  }
+
+  void count_left_out(const BenchmarkQuestion& question, const BenchmarkRecordLine& line) {
+    report_.num_split_documents += line.num_split_documents;
+    report_.num_blank_passages += line.num_blank_passages;
+    report_.num_repeated_passages += question.num_repeated_passages;
+    report_.num_left_out_passages += line.num_left_out_passages;
+    report_.num_left_out_chunks += line.num_left_out_chunks;
+  }
+
+  // What is asked about them, and whether it can be answered, does not matter to the passages.
+  void convert_passages(const BenchmarkQuestion& question, ConvertedFile& file) {
+    const PassageTexts passages = passage_texts(question, settings_.record);
+    if (passages.texts.empty()) ++report_.dropped["no documents"];
+    count_left_out(question, passages.counts);
+    for (const std::string& text : passages.texts) {
+      if (!met_passages_.insert(hash_bytes(text)).second) {
+        ++report_.num_met_passages;
+        continue;
+      }
+      ScpRecord record;
+      record.kind = ScpRecord::Kind::kParaphrase;
+      record.answers = {text};
+      record.document = text;
+      write_pretraining(record, file);
+      ++report_.num_pretraining_texts;
+    }
   }
 
   void write_pretraining(const ScpRecord& record, ConvertedFile& file) {
@@ -191,6 +219,7 @@ class Converter {
   const std::function<void(std::string_view)>& write_;
   const ConvertProgress& progress_;
   ConvertReport report_;
+  std::unordered_set<Hash128> met_passages_;  // texts of rows that give them back
   std::int64_t num_bytes_ = 0;
   std::int64_t num_bytes_before_ = 0;  // of files that are done
 };

@@ -17,6 +17,15 @@ std::string rows_note(std::int64_t num_rows) {
   return "in " + std::to_string(num_rows) + (num_rows == 1 ? " row" : " rows");
 }
 
+std::string pretraining_note(const ConvertReport& report) {
+  if (report.num_pretraining_texts == 0)
+    return std::to_string(report.num_pretraining_pairs) + " questions with answers";
+  std::string note = std::to_string(report.num_pretraining_texts) + " give their text back";
+  if (report.num_pretraining_pairs > 0)
+    note += ", the others have " + std::to_string(report.num_pretraining_pairs) + " questions";
+  return note;
+}
+
 // Only what happened; the first two always.
 std::vector<Entry> entries_of(const ConvertReport& report) {
   std::vector<Entry> entries = {{"rows read", report.num_read, ""},
@@ -24,8 +33,7 @@ std::vector<Entry> entries_of(const ConvertReport& report) {
   const auto add = [&](std::string name, std::int64_t count, std::string note = "") {
     if (count > 0) entries.push_back({std::move(name), count, std::move(note)});
   };
-  add("  of them for pretraining", report.num_pretraining,
-      std::to_string(report.num_pretraining_pairs) + " questions with answers");
+  add("  of them for pretraining", report.num_pretraining, pretraining_note(report));
   add("  of them without documents", report.num_without_documents,
       "only questions and answers: training and clara-eval need documents");
   for (const auto& [reason, count] : report.dropped) add("dropped: " + reason, count);
@@ -39,6 +47,7 @@ std::vector<Entry> entries_of(const ConvertReport& report) {
   add("chunks left out", report.num_left_out_chunks,
       "over " + std::to_string(kMaxDocuments) + " a record");
   add("blank passages left out", report.num_blank_passages);
+  add("passages met before left out", report.num_met_passages);
   add("repeated passages left out", report.num_repeated_passages);
   add("records without a gold document", report.num_rows_without_relevant);
   add("rows with a repeated title", report.num_repeated_title_rows);

@@ -15,12 +15,13 @@
 namespace clara {
 
 enum class RecordKind {
+  kScp,         ///< each passage once, as a pretraining row that is to give its text back
   kTune,        ///< the documents go into the prompt
   kJoint,       ///< candidates
   kEvaluation,  ///< candidates; serves joint training too. Rows without documents are kept.
 };
 
-/// "tune", "joint" or "evaluation". Throws ConfigError that lists them.
+/// "scp", "tune", "joint" or "evaluation". Throws ConfigError that lists them.
 RecordKind parse_record_kind(std::string_view name);
 
 struct BenchmarkRecordSettings {
@@ -34,7 +35,8 @@ struct BenchmarkRecordSettings {
   ChunkSettings chunks;  ///< repeat_title is set by the document's layout
 };
 
-/// Passages that a limit of 20 candidates (the paper's) or of 5 documents in a prompt leaves.
+/// Passages that a limit of 20 candidates (the paper's) or of 5 documents in a prompt leaves; of
+/// pretraining rows, which hold one each, as many as any record may have.
 std::int64_t default_max_documents(RecordKind kind);
 
 struct BenchmarkRecordLine {
@@ -56,5 +58,15 @@ BenchmarkRecordLine to_record_line(const BenchmarkQuestion& question,
 
 /// A pretraining record as a line of JSON.
 std::string to_record_line(const ScpRecord& record);
+
+struct PassageTexts {
+  std::vector<std::string> texts;  ///< each a document of the format, or a chunk of one
+  /// Of the record that the question would become.
+  BenchmarkRecordLine counts;
+};
+
+/// The passages of a question as to_record_line() writes them.
+PassageTexts passage_texts(const BenchmarkQuestion& question,
+                           const BenchmarkRecordSettings& settings);
 
 }  // namespace clara

@@ -42,6 +42,8 @@ struct ConvertReport {
   std::int64_t num_written = 0;
   std::int64_t num_pretraining = 0;        ///< of them: scp records
   std::int64_t num_pretraining_pairs = 0;  ///< questions with answers of those
+  std::int64_t num_pretraining_texts = 0;  ///< and rows that are to give their text back
+  std::int64_t num_met_passages = 0;       ///< whose text is in such a row already: left out
   std::int64_t num_without_documents = 0;
   std::int64_t num_answers = 0;
   std::int64_t num_aliased_rows = 0;  ///< that got answers from `aliases`

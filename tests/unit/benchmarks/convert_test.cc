@@ -121,6 +121,34 @@ TEST_F(Convert, PretrainingRowsStayPretrainingRecords) {
   EXPECT_EQ(report.num_pretraining_pairs, 2);
 }
 
+TEST_F(Convert, PassagesBecomePretrainingRowsOnceEach) {
+  write_lines("a.jsonl", {kHotpotRow, kHotpotRow});
+  write_lines("b.jsonl", {kMuSiQueFullRow});  // unanswerable: its passage serves all the same
+  ConvertSettings settings;
+  settings.record.kind = RecordKind::kScp;
+  settings.record.max_documents = default_max_documents(RecordKind::kScp);
+  const ConvertReport report = convert({"a.jsonl", "b.jsonl"}, settings);
+  std::vector<std::string> documents;
+  for (const std::string& line : lines_) {
+    const ScpRecord row = parse_scp_record(line, {"a.jsonl", 1});
+    EXPECT_EQ(row.kind, ScpRecord::Kind::kParaphrase);
+    EXPECT_THAT(row.answers, ElementsAre(row.document));
+    documents.push_back(row.document);
+  }
+  EXPECT_THAT(documents,
+              ElementsAre("Tolvek\nA family. Nothing more.",
+                          "Mara Tolvek\nMara Tolvek is a miller. She is from Belmar.",
+                          "Oskel Mills\nFounded by Mara Tolvek. It mills.", "A\nFirst."));
+  EXPECT_EQ(report.num_written, 4);
+  EXPECT_EQ(report.num_pretraining_texts, 4);
+  EXPECT_EQ(report.num_met_passages, 3);
+  EXPECT_THAT(report.dropped, IsEmpty());
+  const std::string text = render_convert_report(report);
+  EXPECT_THAT(text,
+              AllOf(HasSubstr("of them for pretraining"), HasSubstr("4 give their text back\n"),
+                    HasSubstr("passages met before left out  3\n")));
+}
+
 TEST_F(Convert, MaxRowsCountsTheRowsOfAllFiles) {
   write_lines("a.jsonl", {kHotpotRow, kHotpotRow});
   write_lines("b.jsonl", {kHotpotRow, kHotpotRow});
