@@ -44,6 +44,60 @@ void start_from_peft_folder(AdapterRole role, const std::string& folder, ClaraMo
                       targets + ")");
 }
 
+// What was trained at model.init_from has this config's shape; tells what differs beside it.
+void check_fits(const RunConfig& config, const ModelDescription& from, const ClaraModel& model,
+                TrainObserver& observer) {
+  const auto refuse = [&](const std::string& key, const std::string& theirs,
+                          const std::string& ours) {
+    throw ConfigError("model.init_from: " + config.model.init_from + " was trained with " + key +
+                      " " + theirs + ", this config says " + ours);
+  };
+  const bool reads_other_lengths = from.doc_max_tokens != config.model.doc_max_tokens ||
+                                   from.compression_rate != config.model.compression_rate;
+  // A compressor that is trained can learn other lengths, with as many memory tokens; a frozen one
+  // reads what it learnt.
+  if (reads_other_lengths && !uses_frozen_documents(config.stage) &&
+      from.num_memory_tokens == config.num_memory_tokens()) {
+    observer.on_message("warning: " + config.model.init_from + " was trained on documents of " +
+                        std::to_string(from.doc_max_tokens) + " tokens, this config reads " +
+                        std::to_string(config.model.doc_max_tokens) + " into the same " +
+                        std::to_string(from.num_memory_tokens) + " memory tokens");
+  } else if (from.doc_max_tokens != config.model.doc_max_tokens) {
+    refuse("doc_max_tokens", std::to_string(from.doc_max_tokens),
+           std::to_string(config.model.doc_max_tokens));
+  } else if (reads_other_lengths) {
+    refuse("compression_rate", std::to_string(from.compression_rate),
+           std::to_string(config.model.compression_rate));
+  }
+  if (from.lora.rank != config.model.lora.rank) {
+    refuse("lora.rank", std::to_string(from.lora.rank), std::to_string(config.model.lora.rank));
+  }
+  if (from.lora.alpha != config.model.lora.alpha) {
+    refuse("lora.alpha", std::to_string(from.lora.alpha), std::to_string(config.model.lora.alpha));
+  }
+  const auto targets = [](const LoraAdapter& adapter) {
+    std::string names;
+    for (const std::string& name : adapter.target_module_names())
+      names += (names.empty() ? "" : ", ") + name;
+    return names;
+  };
+  const std::string theirs = targets(LoraAdapter(model.base().config(), from.lora, 0, torch::kCPU));
+  const std::string ours = targets(model.adapter(AdapterRole::kCompressor));
+  if (theirs != ours) refuse("lora.target_modules", theirs, ours);
+  std::error_code no_such_folder;
+  if (from.base != config.model.base &&
+      !fs::equivalent(from.base, config.model.base, no_such_folder)) {
+    observer.on_message("warning: model.base is " + config.model.base + " but " +
+                        config.model.init_from + " was trained on " + from.base +
+                        "; adapters fit no other weights than those they were trained on");
+  }
+  if (from.document_format != config.data.document_format) {
+    observer.on_message("warning: data.document_format is " + config.data.document_format +
+                        " but " + config.model.init_from + " was trained with " +
+                        from.document_format);
+  }
+}
+
 void initialise_from(const RunConfig& config, const Tokenizer& tokenizer, ClaraModel& model,
                      TrainObserver& observer) {
   if (is_peft_folder(config.model.init_from)) {
@@ -51,48 +105,7 @@ void initialise_from(const RunConfig& config, const Tokenizer& tokenizer, ClaraM
       start_from_peft_folder(role, config.model.init_from, model, observer);
   } else if (!config.model.init_from.empty()) {
     const ModelDescription from = describe_model_folder(config.model.init_from);
-    const auto refuse = [&](const std::string& key, const std::string& theirs,
-                            const std::string& ours) {
-      throw ConfigError("model.init_from: " + config.model.init_from + " was trained with " + key +
-                        " " + theirs + ", this config says " + ours);
-    };
-    if (from.doc_max_tokens != config.model.doc_max_tokens) {
-      refuse("doc_max_tokens", std::to_string(from.doc_max_tokens),
-             std::to_string(config.model.doc_max_tokens));
-    }
-    if (from.compression_rate != config.model.compression_rate) {
-      refuse("compression_rate", std::to_string(from.compression_rate),
-             std::to_string(config.model.compression_rate));
-    }
-    if (from.lora.rank != config.model.lora.rank) {
-      refuse("lora.rank", std::to_string(from.lora.rank), std::to_string(config.model.lora.rank));
-    }
-    if (from.lora.alpha != config.model.lora.alpha) {
-      refuse("lora.alpha", std::to_string(from.lora.alpha),
-             std::to_string(config.model.lora.alpha));
-    }
-    const auto targets = [](const LoraAdapter& adapter) {
-      std::string names;
-      for (const std::string& name : adapter.target_module_names())
-        names += (names.empty() ? "" : ", ") + name;
-      return names;
-    };
-    const std::string theirs =
-        targets(LoraAdapter(model.base().config(), from.lora, 0, torch::kCPU));
-    const std::string ours = targets(model.adapter(AdapterRole::kCompressor));
-    if (theirs != ours) refuse("lora.target_modules", theirs, ours);
-    std::error_code no_such_folder;
-    if (from.base != config.model.base &&
-        !fs::equivalent(from.base, config.model.base, no_such_folder)) {
-      observer.on_message("warning: model.base is " + config.model.base + " but " +
-                          config.model.init_from + " was trained on " + from.base +
-                          "; adapters fit no other weights than those they were trained on");
-    }
-    if (from.document_format != config.data.document_format) {
-      observer.on_message("warning: data.document_format is " + config.data.document_format +
-                          " but " + config.model.init_from + " was trained with " +
-                          from.document_format);
-    }
+    check_fits(config, from, model, observer);
     const bool needs_reasoner = uses_frozen_documents(config.stage) &&
                                 config.objective.query_reasoner_init == "checkpoint" &&
                                 config.model.adapters.query_reasoner.empty();
