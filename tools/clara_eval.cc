@@ -41,6 +41,7 @@ struct ModelArguments {
   std::string checkpoint;
   clara::tools::ModelPlace place;
   std::string select;  // empty: by the checkpoint's stage
+  std::string encoder;
   std::string context = "latents";
   std::int32_t num_selected = 0;  // 0: as trained
   std::int32_t max_new_tokens = 64;
@@ -74,6 +75,9 @@ void add_model_options(CLI::App& app, ModelArguments& arguments) {
                  "which candidates reach the generator (default: query_reasoner after joint and "
                  "retriever training, else given)")
       ->check(CLI::IsMember(clara::document_selector_names()));
+  app.add_option("--encoder", arguments.encoder,
+                 "Hugging Face folder of the encoder that --select dense (BGE, MiniLM) or "
+                 "cross_encoder (a reranker, such as BGE's) ranks by");
   app.add_option("--context", arguments.context,
                  "how they reach it; text and none run the base model without adapter")
       ->check(CLI::IsMember(clara::answer_context_names()))
@@ -101,6 +105,8 @@ clara::EvalSettings settings_of(const ModelArguments& arguments,
   clara::EvalSettings settings;
   settings.select = arguments.select.empty() ? clara::default_selector(description.stage)
                                              : clara::parse_document_selector(arguments.select);
+  settings.encoder = arguments.encoder;
+  clara::check_encoder(settings);
   settings.context = clara::parse_answer_context(arguments.context);
   settings.num_selected =
       arguments.num_selected > 0 ? arguments.num_selected : description.num_selected;

@@ -196,13 +196,13 @@ EvalResult run_on_ranks(const OpenedModel& opened, const RowSource& rows, const 
                       " and " + std::to_string(rows.size()));
     }
   }
+  RowAnswerer answerer(opened, run.settings);  // refuses before anything is written
   std::optional<PredictionsFile> predictions;
   if (is_first) {
     fs::create_directories(run.output);
     predictions.emplace(run.output / "predictions.partial.jsonl");
   }
 
-  RowAnswerer answerer(opened, run.settings);
   Tally tally;
   std::int64_t num_candidates = 0;
   // Few rows are shared too; in each round the ranks' groups follow each other.

@@ -122,9 +122,11 @@ std::vector<std::int32_t> rank_candidates(const Candidates& candidates, std::str
       return descending_order(rounded);
     }
     case DocumentSelector::kQueryReasoner:
+    case DocumentSelector::kDense:
+    case DocumentSelector::kCrossEncoder:
       break;
   }
-  throw Error("the order of query_reasoner comes from the model");
+  throw Error("the order of " + to_string(settings.select) + " comes from a model");
 }
 
 std::vector<std::int32_t> descending_order(const std::vector<float>& scores) {

@@ -14,10 +14,12 @@ using NameTable = std::array<std::pair<Enum, const char*>, N>;
 
 constexpr NameTable<EvalSetting, 2> kSettings = {
     {{EvalSetting::kNormal, "normal"}, {EvalSetting::kOracle, "oracle"}}};
-constexpr NameTable<DocumentSelector, 5> kSelectors = {
+constexpr NameTable<DocumentSelector, 7> kSelectors = {
     {{DocumentSelector::kQueryReasoner, "query_reasoner"},
      {DocumentSelector::kGiven, "given"},
      {DocumentSelector::kBm25, "bm25"},
+     {DocumentSelector::kDense, "dense"},
+     {DocumentSelector::kCrossEncoder, "cross_encoder"},
      {DocumentSelector::kRandom, "random"},
      {DocumentSelector::kAll, "all"}}};
 constexpr NameTable<AnswerContext, 3> kContexts = {{{AnswerContext::kLatents, "latents"},
@@ -71,6 +73,19 @@ std::vector<std::string> answer_context_names() { return names_of(kContexts); }
 DocumentSelector default_selector(std::string_view stage) {
   return stage == "joint" || stage == "retriever" ? DocumentSelector::kQueryReasoner
                                                   : DocumentSelector::kGiven;
+}
+
+bool needs_encoder(DocumentSelector selector) {
+  return selector == DocumentSelector::kDense || selector == DocumentSelector::kCrossEncoder;
+}
+
+void check_encoder(const EvalSettings& settings) {
+  if (needs_encoder(settings.select) == !settings.encoder.empty()) return;
+  throw ConfigError(settings.encoder.empty()
+                        ? "select: " + to_string(settings.select) +
+                              " needs the folder of its encoder (--encoder)"
+                        : "encoder: expected select dense or cross_encoder with it, found " +
+                              to_string(settings.select));
 }
 
 std::string eval_folder_name(const EvalSettings& settings, DocumentSelector usual) {

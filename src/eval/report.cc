@@ -125,7 +125,7 @@ double rate(std::int64_t count, double seconds) {
 bool same_question(const EvalResult& a, const EvalResult& b) {
   const auto key = [](const EvalResult& r) {
     const EvalSettings& s = r.settings;
-    return std::make_tuple(s.benchmark, s.setting, s.select, s.context, s.num_selected,
+    return std::make_tuple(s.benchmark, s.setting, s.select, s.encoder, s.context, s.num_selected,
                            s.max_new_tokens, s.max_sequence_tokens, s.max_rows, s.seed,
                            r.origin.checkpoint, r.origin.base, r.origin.data, r.origin.dtype);
   };
@@ -148,6 +148,7 @@ std::string result_to_json(const EvalResult& result) {
                         {"max_rows", s.max_rows},
                         {"seed", s.seed},
                         {"max_batch_tokens", s.max_batch_tokens}};
+  if (!s.encoder.empty()) object["settings"]["encoder"] = s.encoder;
   const EvalOrigin& origin = result.origin;
   object["origin"] = {{"checkpoint", origin.checkpoint},
                       {"stage", origin.stage},
@@ -198,6 +199,7 @@ EvalResult read_result(const std::filesystem::path& path) {
   } catch (const ConfigError& error) {
     throw DataError(path.string() + ": settings: " + error.what());
   }
+  if (settings.has("encoder")) result.settings.encoder = settings.get<std::string>("encoder");
   result.settings.benchmark = settings.get<std::string>("benchmark");
   result.settings.num_selected = settings.get<std::int32_t>("num_selected");
   result.settings.max_new_tokens = settings.get<std::int32_t>("max_new_tokens");
@@ -264,7 +266,7 @@ std::string render_report(const EvalResult& result, const std::vector<Prediction
   std::string text = "# " + s.benchmark + ", " + to_string(s.setting) + ", select " +
                      to_string(s.select) + ", context " + to_string(s.context) + "\n\n";
   text += "Scores in percent.\n\n" + render_scores(result.scores) + "\n";
-  const std::vector<std::vector<std::string>> facts = {
+  std::vector<std::vector<std::string>> facts = {
       {"what", "value"},
       {"checkpoint",
        origin.checkpoint + " (" + origin.stage + ", step " + std::to_string(origin.step) + ")"},
@@ -287,6 +289,7 @@ std::string render_report(const EvalResult& result, const std::vector<Prediction
            decimals(rate(counts.num_generated_tokens, times.generate_seconds), 1) + "/s"},
       {"seconds", decimals(times.total_seconds, 1)},
   };
+  if (!s.encoder.empty()) facts.push_back({"encoder that selects", s.encoder});
   text += render_markdown_table(facts, 2);
   if (!examples.empty()) {
     std::vector<std::vector<std::string>> rows = {{"question", "gold", "prediction", "EM", "F1"}};

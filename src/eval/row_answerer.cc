@@ -42,7 +42,8 @@ class ScopeTimer {
 RowAnswerer::RowAnswerer(const OpenedModel& opened, const EvalSettings& settings)
     : opened_(opened),
       settings_(settings),
-      prompts_(make_prompt_builder(opened, settings.num_selected, settings.seed)) {
+      prompts_(make_prompt_builder(opened, settings.num_selected, settings.seed)),
+      text_ranker_(open_text_ranker(settings)) {
   if (settings.num_selected < 1) throw ConfigError("num_selected: expected at least 1");
   if (settings.max_new_tokens < 1) throw ConfigError("max_new_tokens: expected at least 1");
   max_prompt_and_answer_ = opened.model->base().config().longest_sequence();
@@ -61,10 +62,7 @@ std::vector<RowAnswer> RowAnswerer::answer(const std::vector<AnswerRequest>& req
   if (uses_documents && settings_.select == DocumentSelector::kQueryReasoner) {
     all_latents = rank_by_query_reasoner(requests, answers);
   } else if (uses_documents) {
-    for (std::size_t n = 0; n < requests.size(); ++n) {
-      answers[n].ranking = rank_candidates(requests[n].candidates, requests[n].question, settings_,
-                                           requests[n].row, &answers[n].scores);
-    }
+    for (std::size_t n = 0; n < requests.size(); ++n) rank_by_text(requests[n], answers[n]);
   }
 
   std::vector<TokenIds> prompts, selected_ids;
@@ -186,6 +184,17 @@ torch::Tensor RowAnswerer::fetch_latents(const std::vector<TokenIds>& documents)
   std::vector<const TokenIds*> pointers;
   for (const TokenIds& document : documents) pointers.push_back(&document);
   return latents_->fetch(pointers);
+}
+
+void RowAnswerer::rank_by_text(const AnswerRequest& request, RowAnswer& answer) {
+  if (!text_ranker_) {
+    answer.ranking = rank_candidates(request.candidates, request.question, settings_, request.row,
+                                     &answer.scores);
+    return;
+  }
+  const ScopeTimer timer(times_.encode_seconds);
+  answer.scores = text_ranker_->scores(request.question, request.candidates.documents);
+  answer.ranking = descending_order(answer.scores);
 }
 
 torch::Tensor RowAnswerer::rank_by_query_reasoner(const std::vector<AnswerRequest>& requests,

@@ -12,9 +12,10 @@ import unittest
 
 sys.dont_write_bytecode = True
 from program_case import (  # noqa: E402
-    DATA, OK, USAGE, ProgramCase, files_below, read_jsonl, read_rows, snapshot,
+    DATA, OK, PROJECT, USAGE, ProgramCase, files_below, program, read_jsonl, read_rows, snapshot,
 )  # fmt: skip
 
+ENCODERS = {"dense": PROJECT / "tests/fixtures/retrieval/cls", "cross_encoder": PROJECT / "tests/fixtures/retrieval/cross"}
 RESULT_FILES = ["predictions.jsonl", "report.md", "scores.json"]
 SELECTORS = ("query_reasoner", "given", "bm25", "random", "all")
 NUM_SELECTED = 2
@@ -77,6 +78,41 @@ class EvaluationTest(EvaluationCase):
             self.assertEqual([p["id"] for p in predictions], [row["id"] for row in self.rows])
             self.assertEqual([p["question"] for p in predictions], [row["question"] for row in self.rows])
             self.assertTrue(all(isinstance(p["prediction"], str) for p in predictions))
+
+    def test_encoders_rank_a_questions_own_documents_as_they_rank_a_corpus(self):
+        self.here.write("one.jsonl", self.rows[:1])
+        documents = self.rows[0]["docs"]
+        self.assertEqual(len(set(documents)), len(documents))
+        index = ("--corpus", "one.jsonl", "--encoder", str(ENCODERS["dense"]), "--out", "one_index")
+        self.assert_ended(self.here.run([program("clara-data"), "index", "dense", *index]))
+        for select, encoder in ENCODERS.items():
+            rerank = ("--rerank", str(encoder)) if select == "cross_encoder" else ()
+            found = f"found_{select}.jsonl"
+            self.assert_ended(self.here.run([
+                program("clara-data"), "candidates", "--data", "one.jsonl", "--index", "one_index", "--out", found,
+                "--top", str(len(documents)), *rerank,
+            ]))  # fmt: skip
+            self.assert_ended(self.evaluate("--select", select, "--encoder", str(encoder), "--output", select,
+                                            data="one.jsonl"))  # fmt: skip
+            prediction = read_jsonl(self.here / select / "predictions.jsonl")[0]
+            ranked = [documents[k] for k in prediction["ranking"]]
+            self.assertEqual(ranked, read_jsonl(self.here / found)[0]["docs"], select)
+            scores = [prediction["scores"][k] for k in prediction["ranking"]]
+            self.assertEqual(scores, sorted(scores, reverse=True))
+            self.assertEqual(prediction["selected"], prediction["ranking"][:NUM_SELECTED])
+            self.assertEqual(self.scores(select)["settings"]["encoder"], str(encoder))
+            self.assertIn(str(encoder), (self.here / select / "report.md").read_text())
+
+    def test_an_encoder_and_its_selector_belong_together(self):
+        for options, code, message in (
+            (("--select", "dense"), USAGE, "dense needs the folder of its encoder (--encoder)"),
+            (("--select", "bm25", "--encoder", str(ENCODERS["dense"])), USAGE, "expected select dense or cross_encoder"),
+            (("--select", "dense", "--encoder", "gone"), DATA, "gone"),
+            (("--select", "cross_encoder", "--encoder", str(ENCODERS["dense"])), DATA, "reranker"),
+        ):
+            with self.subTest(options):
+                self.assert_refused(self.evaluate(*options, "--output", "refused"), code, message)
+                self.assertFalse((self.here / "refused").exists())
 
     def test_the_selection_decides_which_documents_are_read(self):
         for setting, select, _, predictions in self.each():

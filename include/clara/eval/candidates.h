@@ -34,8 +34,8 @@ struct Candidates {
 Candidates make_candidates(const QaRecord& record, const EvalSettings& settings, std::uint64_t row);
 
 /// All candidates, best first, ties to the lower index. `scores` (optional) receives the score of
-/// each candidate where the selector has one (bm25), else nothing. query_reasoner is an Error: its
-/// order comes from the model.
+/// each candidate where the selector has one (bm25), else nothing. query_reasoner, dense
+/// and cross_encoder are an Error: their order comes from a model.
 std::vector<std::int32_t> rank_candidates(const Candidates& candidates, std::string_view question,
                                           const EvalSettings& settings, std::uint64_t row,
                                           std::vector<float>* scores = nullptr);

@@ -18,6 +18,8 @@ enum class DocumentSelector {
   kQueryReasoner,  ///< "query_reasoner": largest cosine with the question's vector
   kGiven,          ///< "given": the first ones (scp and tune checkpoints)
   kBm25,           ///< "bm25": statistics over the row's own candidates
+  kDense,          ///< "dense": cosine by a text encoder (BGE, MiniLM)
+  kCrossEncoder,   ///< "cross_encoder": a reranker's score of question and document together
   kRandom,         ///< "random": drawn from the seed
   kAll,            ///< "all": every candidate, in the given order, as many as fit the prompt
 };
@@ -45,11 +47,15 @@ std::vector<std::string> answer_context_names();
 /// query_reasoner after joint and retriever training, else given.
 DocumentSelector default_selector(std::string_view stage);
 
+/// Whether it ranks by EvalSettings::encoder.
+bool needs_encoder(DocumentSelector selector);
+
 struct EvalSettings {
   std::string benchmark = "records";
   EvalSetting setting = EvalSetting::kNormal;
   DocumentSelector select = DocumentSelector::kQueryReasoner;
   AnswerContext context = AnswerContext::kLatents;
+  std::string encoder;  ///< of dense and cross_encoder: its Hugging Face folder; else empty
   std::int32_t num_selected = 5;     ///< S: documents in the prompt at most
   std::int32_t max_new_tokens = 64;  ///< of an answer
   std::int32_t max_sequence_tokens =
@@ -58,6 +64,9 @@ struct EvalSettings {
   std::uint64_t seed = 17;    ///< draws the Oracle order and the random selection
   std::int64_t max_batch_tokens = 8192;  ///< of one pass; changes no result beyond rounding
 };
+
+/// Throws ConfigError for a selector that lacks its encoder, and for an encoder without use.
+void check_encoder(const EvalSettings& settings);
 
 /// "<benchmark>_<setting>", then "_<select>" where it is not `usual` and "_<context>" where that is
 /// not latents: the folder of a run's results.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "clara/eval/candidates.h"
 #include "clara/eval/eval_settings.h"
 #include "clara/eval/report.h"
+#include "clara/eval/text_ranker.h"
 #include "clara/latents/document_latents.h"
 #include "clara/model/clara_model.h"
 
@@ -35,7 +37,7 @@ struct RowAnswer {
 /// Documents are encoded once while they are kept (in memory, up to a limit).
 class RowAnswerer {
  public:
-  /// `opened` must outlive this.
+  /// `opened` must outlive this. Throws as open_text_ranker() for the settings' encoder.
   RowAnswerer(const OpenedModel& opened, const EvalSettings& settings);
 
   /// Answers a group of questions together. Throws DataError with the row's place where not even
@@ -57,6 +59,8 @@ class RowAnswerer {
   std::vector<TokenIds> document_ids(const AnswerRequest& request,
                                      const std::vector<std::int32_t>& wanted);
   torch::Tensor fetch_latents(const std::vector<TokenIds>& documents);
+  /// Ranks the candidates of a request by what is no model of this project's own.
+  void rank_by_text(const AnswerRequest& request, RowAnswer& answer);
   /// Ranks the candidates of all requests by the query reasoner; latents [all candidates, M, D].
   torch::Tensor rank_by_query_reasoner(const std::vector<AnswerRequest>& requests,
                                        std::vector<RowAnswer>& answers);
@@ -65,6 +69,7 @@ class RowAnswerer {
   EvalSettings settings_;
   PromptBuilder prompts_;
   std::int64_t max_prompt_and_answer_ = 0;
+  std::unique_ptr<const TextRanker> text_ranker_;  // null: the selector needs none
   std::optional<DocumentLatents> latents_;
   std::int64_t num_encoded_before_ = 0;  // by earlier stores
   EvalCounts counts_;

@@ -170,9 +170,13 @@ TEST(RankCandidates, Bm25PutsSharedWordsFirstAndTiesInOrder) {
   EXPECT_EQ(scores[0], 0);
 }
 
-TEST(RankCandidates, TheQueryReasonersOrderNeedsTheModel) {
+TEST(RankCandidates, SomeOrdersNeedAModel) {
   const Candidates candidates = make_candidates(record_of({"a"}), kNormal, 0);
-  EXPECT_THROW(rank_candidates(candidates, "q", kNormal, 0), Error);
+  for (const DocumentSelector select : {DocumentSelector::kQueryReasoner, DocumentSelector::kDense,
+                                        DocumentSelector::kCrossEncoder}) {
+    const EvalSettings settings = settings_of(EvalSetting::kNormal, select);
+    EXPECT_THROW(rank_candidates(candidates, "q", settings, 0), Error) << to_string(select);
+  }
 }
 
 }  // namespace

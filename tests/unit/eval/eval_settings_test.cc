@@ -19,7 +19,7 @@ TEST(EvalSettings, EveryNameParsesToTheValueThatPrintsIt) {
   for (const auto& name : answer_context_names()) {
     EXPECT_EQ(to_string(parse_answer_context(name)), name);
   }
-  EXPECT_EQ(document_selector_names().size(), 5u);
+  EXPECT_EQ(document_selector_names().size(), 7u);
 }
 
 TEST(EvalSettings, AnUnknownNameIsAnErrorThatListsTheKnownOnes) {
@@ -28,8 +28,20 @@ TEST(EvalSettings, AnUnknownNameIsAnErrorThatListsTheKnownOnes) {
     FAIL() << "accepted";
   } catch (const ConfigError& error) {
     EXPECT_STREQ(error.what(),
-                 "select: expected one of query_reasoner, given, bm25, random, all, found "
+                 "select: expected one of query_reasoner, given, bm25, dense, cross_encoder, "
+                 "random, all, found "
                  "\"query-reasoner\"");
+  }
+}
+
+TEST(EvalSettings, AnEncoderAndItsSelectorBelongTogether) {
+  EvalSettings settings;
+  for (const auto& name : document_selector_names()) {
+    settings.select = parse_document_selector(name);
+    settings.encoder = needs_encoder(settings.select) ? "models/minilm" : "";
+    EXPECT_NO_THROW(check_encoder(settings)) << name;
+    settings.encoder = needs_encoder(settings.select) ? "" : "models/minilm";
+    EXPECT_THROW(check_encoder(settings), ConfigError) << name;
   }
 }
 

@@ -19,7 +19,8 @@ EvalResult example() {
   result.origin = {"runs/joint/final", "joint",   120,  "models/base",
                    "data/eval.jsonl",  "float32", "cpu"};
   result.settings.setting = EvalSetting::kOracle;
-  result.settings.select = DocumentSelector::kBm25;
+  result.settings.select = DocumentSelector::kDense;
+  result.settings.encoder = "models/minilm";
   result.settings.context = AnswerContext::kText;
   result.settings.num_selected = 3;
   result.settings.max_new_tokens = 32;
@@ -50,7 +51,8 @@ TEST(ScoresFile, ReadsBackToTheSameResult) {
   // Every member is written, so that equal text means equal results.
   EXPECT_EQ(result_to_json(read), result_to_json(example()));
   EXPECT_EQ(read.scores.best.mean.f1, 1.0 / 3);
-  EXPECT_EQ(read.settings.select, DocumentSelector::kBm25);
+  EXPECT_EQ(read.settings.select, DocumentSelector::kDense);
+  EXPECT_EQ(read.settings.encoder, "models/minilm");
   EXPECT_EQ(read.origin.step, 120);
   EXPECT_EQ(read.times.generate_seconds, 8.0);
   EXPECT_EQ(scores_to_json(read.scores), scores_to_json(example().scores));
@@ -87,7 +89,7 @@ TEST(ScoresFile, FaultsNameFileAndMember) {
   text.replace(text.find("\"f1\""), 4, "\"f2\"");
   EXPECT_THAT(fault_of(text), HasSubstr("scores.json: scores: first: f1: no such member"));
   text = result_to_json(example());
-  text.replace(text.find("\"bm25\""), 6, "\"best\"");
+  text.replace(text.find("\"dense\""), 7, "\"best\"");
   EXPECT_THAT(fault_of(text), HasSubstr("scores.json: settings: select: expected one of"));
 }
 
@@ -103,6 +105,7 @@ TEST(SameQuestion, IsDecidedByWhatCanChangeAScore) {
     return !same_question(example(), changed);
   };
   EXPECT_TRUE(differs([](EvalResult& r) { r.settings.setting = EvalSetting::kNormal; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.settings.encoder = "models/bge"; }));
   EXPECT_TRUE(differs([](EvalResult& r) { r.settings.select = DocumentSelector::kAll; }));
   EXPECT_TRUE(differs([](EvalResult& r) { r.settings.context = AnswerContext::kLatents; }));
   EXPECT_TRUE(differs([](EvalResult& r) { r.settings.num_selected = 4; }));
