@@ -198,7 +198,7 @@ std::function<int()> add_candidates_command(CLI::App& app) {
       ->check(CLI::PositiveNumber);
   CLI::Option* rerank = command->add_option(
       "--rerank", arguments->rerank,
-      "folder of a cross-encoder of BERT's kind (MS-MARCO MiniLM): what was found comes in its "
+      "folder of a cross-encoder (MS-MARCO MiniLM, BGE's rerankers): what was found comes in its "
       "order");
   command
       ->add_option("--rerank-depth", arguments->reranking.depth,

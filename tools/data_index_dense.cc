@@ -51,7 +51,7 @@ std::function<int()> add_index_dense_command(CLI::App& index, std::vector<std::s
   add_corpus_options(*command, arguments->corpus);
   command
       ->add_option("--encoder", arguments->encoder,
-                   "Hugging Face or sentence-transformers folder of a BERT encoder")
+                   "Hugging Face or sentence-transformers folder of a BERT or XLM-RoBERTa encoder")
       ->required();
   add_vector_index_options(*command, arguments->index);
   command

@@ -109,8 +109,8 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
 BertModel::BertModel(const BertConfig& config, EncoderWeights& weights) : config_(config) {
   const std::int64_t hidden = config.hidden_size;
   words_ = weights.take("embeddings.word_embeddings.weight", {config.vocab_rows, hidden});
-  positions_ =
-      weights.take("embeddings.position_embeddings.weight", {config.max_positions, hidden});
+  positions_ = weights.take("embeddings.position_embeddings.weight",
+                            {config.first_position + config.max_positions, hidden});
   types_ = weights.take("embeddings.token_type_embeddings.weight", {config.num_types, hidden});
   embedding_norm_ = take_norm(weights, "embeddings.LayerNorm", hidden);
   weights.ignore("embeddings.position_ids");
@@ -130,7 +130,8 @@ Tensor BertModel::pooled(const std::vector<const TypedTokens*>& inputs, Pooling 
     const auto length = static_cast<std::int32_t>(input->ids.size());
     ids.insert(ids.end(), input->ids.begin(), input->ids.end());
     types.insert(types.end(), input->types.begin(), input->types.end());
-    for (std::int32_t i = 0; i < length; ++i) positions.push_back(i);
+    const auto first = static_cast<std::int32_t>(config_.first_position);
+    for (std::int32_t i = 0; i < length; ++i) positions.push_back(first + i);
     layout.begins.push_back(layout.begins.back() + length);
   }
   const std::int64_t num_tokens = layout.begins.back();

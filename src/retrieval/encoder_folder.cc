@@ -1,5 +1,5 @@
-// config.json of BERT models and what sentence-transformers writes beside it; whatever would change
-// the result and is not supported is refused by name.
+// config.json of BERT and XLM-RoBERTa models and what sentence-transformers writes beside it;
+// whatever would change the result and is not supported is refused by name.
 #include "retrieval/encoder_folder.h"
 
 #include <algorithm>
@@ -83,10 +83,14 @@ class JsonFile {
 BertConfig read_bert_config(const fs::path& path) {
   const JsonFile file(path);
   const Json* type = file.find("model_type");
-  if (type == nullptr || *type != "bert") {
-    file.fail("model_type", "expected \"bert\" (BGE v1.5, MiniLM, E5, GTE of that kind), found " +
-                                (type == nullptr ? std::string("nothing") : type->dump()) +
-                                ", which is not supported");
+  BertConfig config;
+  config.is_xlm_roberta = type != nullptr && *type == "xlm-roberta";
+  if (type == nullptr || (*type != "bert" && !config.is_xlm_roberta)) {
+    file.fail("model_type",
+              "expected \"bert\" (BGE v1.5, MiniLM, E5, GTE of that kind) or \"xlm-roberta\" "
+              "(BGE-M3, BGE's rerankers), found " +
+                  (type == nullptr ? std::string("nothing") : type->dump()) +
+                  ", which is not supported");
   }
   file.require("hidden_act", "gelu");
   file.require("position_embedding_type", "absolute");
@@ -95,13 +99,19 @@ BertConfig read_bert_config(const fs::path& path) {
   if (file.find("quantization_config") != nullptr) {
     file.fail("quantization_config", "expected plain weights, found quantised ones");
   }
-  BertConfig config;
   config.hidden_size = file.positive_integer("hidden_size");
   config.intermediate_size = file.positive_integer("intermediate_size");
   config.num_layers = file.positive_integer("num_hidden_layers");
   config.num_heads = file.positive_integer("num_attention_heads");
   config.vocab_rows = file.positive_integer("vocab_size");
   config.max_positions = file.positive_integer("max_position_embeddings", 512);
+  if (config.is_xlm_roberta) {
+    // Positions are counted from behind that of the padding token.
+    file.require("pad_token_id", 1);
+    config.first_position = 2;
+    config.max_positions -= config.first_position;
+    if (config.max_positions < 1) file.fail("max_position_embeddings", "expected 3 at least");
+  }
   config.num_types = file.positive_integer("type_vocab_size", 2);
   config.layer_norm_eps = file.number("layer_norm_eps", 1e-12);
   if (config.hidden_size % config.num_heads != 0) {

@@ -11,14 +11,16 @@
 
 namespace clara {
 
-/// The architecture of a BERT model.
+/// The architecture of a BERT model, or of XLM-RoBERTa, whose layers are the same.
 struct BertConfig {
+  bool is_xlm_roberta = false;
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;
   std::int64_t num_layers = 0;
   std::int64_t num_heads = 0;
   std::int64_t vocab_rows = 0;
-  std::int64_t max_positions = 0;
+  std::int64_t max_positions = 0;   ///< of an input
+  std::int64_t first_position = 0;  ///< row of the first token's position; RoBERTa: behind <pad>'s
   std::int64_t num_types = 0;
   double layer_norm_eps = 1e-12;
 

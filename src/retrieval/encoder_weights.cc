@@ -21,7 +21,9 @@ std::string without_suffix(std::string name, std::string_view suffix, std::strin
 }
 
 std::string plain_name(std::string name) {
-  if (name.starts_with("bert.")) name.erase(0, 5);
+  for (const std::string_view prefix : {"bert.", "roberta."}) {
+    if (name.starts_with(prefix)) name.erase(0, prefix.size());
+  }
   name = without_suffix(std::move(name), "LayerNorm.gamma", "LayerNorm.weight");
   return without_suffix(std::move(name), "LayerNorm.beta", "LayerNorm.bias");
 }

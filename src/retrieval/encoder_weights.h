@@ -17,7 +17,7 @@
 namespace clara {
 
 /// model.safetensors (or its shards), else pytorch_model.bin. Names are without the prefix "bert."
-/// and with weight and bias where old checkpoints have gamma and beta.
+/// or "roberta." and with weight and bias where old checkpoints have gamma and beta.
 class EncoderWeights {
  public:
   /// Throws DataError that names the folder or the file.

@@ -11,7 +11,9 @@
 #include <torch/torch.h>
 
 #include "clara/common/error.h"
+#include "clara/tokenizer/encoder_tokenizer.h"
 #include "clara/tokenizer/wordpiece_tokenizer.h"
+#include "clara/tokenizer/xlm_roberta_tokenizer.h"
 
 namespace clara {
 namespace {
@@ -19,19 +21,27 @@ namespace {
 namespace fs = std::filesystem;
 using torch::Tensor;
 
+// The file that the tokenizer is read from.
+fs::path tokenizer_file(const EncoderFolder& folder) {
+  if (folder.model.is_xlm_roberta) return folder.folder / "sentencepiece.bpe.model";
+  const fs::path json = folder.folder / "tokenizer.json";
+  return fs::exists(json) ? json : folder.folder / "vocab.txt";
+}
+
 /// The parts that both encoders are made of.
 struct Encoder {
   EncoderFolder folder;
   EncoderWeights weights;
   BertModel model;
-  WordPieceTokenizer tokenizer;
+  EncoderTokenizer tokenizer;
   std::int64_t max_tokens = 0;
 
   Encoder(const fs::path& path, std::int64_t max_tokens_asked)
       : folder(read_encoder_folder(path)),
         weights(folder.folder),
         model(folder.model, weights),
-        tokenizer(load_wordpiece_tokenizer(folder.folder)),
+        tokenizer(folder.model.is_xlm_roberta ? load_xlm_roberta_tokenizer(folder.folder)
+                                              : load_wordpiece_tokenizer(folder.folder)),
         max_tokens(max_tokens_asked > 0 ? max_tokens_asked : folder.max_tokens) {
     const BertConfig& config = folder.model;
     const std::string name = folder.folder.string();
@@ -157,12 +167,12 @@ TextEncoder::TextEncoder(const fs::path& folder, const EncoderSettings& settings
   if (!resolved.passage_prefix) resolved.passage_prefix = encoder.folder.passage_prefix;
   encoder.weights.ignore("pooler.");
   encoder.weights.ignore("cls.");
+  encoder.weights.ignore("lm_head.");
   encoder.weights.check_all_taken();
-  const fs::path json = encoder.folder.folder / "tokenizer.json";
   ContentHasher hasher;
   hasher.add_hash(encoder.weights.content())
       .add_hash(hash_file(encoder.folder.folder / "config.json"))
-      .add_hash(hash_file(fs::exists(json) ? json : encoder.folder.folder / "vocab.txt"))
+      .add_hash(hash_file(tokenizer_file(encoder.folder)))
       .add_number(static_cast<std::uint64_t>(*resolved.pooling))
       .add_number(static_cast<std::uint64_t>(resolved.max_tokens))
       .add_field(*resolved.passage_prefix);
@@ -211,13 +221,16 @@ CrossEncoder::CrossEncoder(const fs::path& folder, const CrossEncoderSettings& s
   const auto take = [&](const std::string& name, std::int64_t out) {
     if (!weights.has(name + ".weight")) {
       throw DataError(folder.string() + ": tensor " + name + ".weight is missing: this is no " +
-                      "BertForSequenceClassification, which a reranker is");
+                      "BertForSequenceClassification or XLMRobertaForSequenceClassification, which "
+                      "a reranker is");
     }
     return BertLinear{weights.take(name + ".weight", {out, hidden}),
                       weights.take(name + ".bias", {out})};
   };
-  BertLinear pooler = take("pooler.dense", hidden);
-  BertLinear classifier = take("classifier", 1);
+  const bool is_xlm_roberta = encoder.folder.model.is_xlm_roberta;
+  BertLinear pooler = take(is_xlm_roberta ? "classifier.dense" : "pooler.dense", hidden);
+  BertLinear classifier = take(is_xlm_roberta ? "classifier.out_proj" : "classifier", 1);
+  if (is_xlm_roberta) weights.ignore("pooler.");
   weights.check_all_taken();
   parts_ = std::make_unique<Parts>(
       Parts{std::move(encoder), settings, std::move(pooler), std::move(classifier)});

@@ -126,4 +126,15 @@ SequenceTemplate bert_sequence_template(TokenId cls, TokenId sep) {
            {Kind::kToken, sep, 1}}};
 }
 
+SequenceTemplate roberta_sequence_template(TokenId bos, TokenId eos) {
+  using Kind = Piece::Kind;
+  return {{{Kind::kToken, bos, 0}, {Kind::kFirst, 0, 0}, {Kind::kToken, eos, 0}},
+          {{Kind::kToken, bos, 0},
+           {Kind::kFirst, 0, 0},
+           {Kind::kToken, eos, 0},
+           {Kind::kToken, eos, 0},
+           {Kind::kSecond, 0, 0},
+           {Kind::kToken, eos, 0}}};
+}
+
 }  // namespace clara

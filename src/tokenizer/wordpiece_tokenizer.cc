@@ -172,7 +172,7 @@ std::unique_ptr<Tokenizer> make_wordpiece_tokenizer(TokenizerFile file,
                                                              folder);
 }
 
-WordPieceTokenizer load_wordpiece_tokenizer(const std::filesystem::path& folder) {
+EncoderTokenizer load_wordpiece_tokenizer(const std::filesystem::path& folder) {
   const std::filesystem::path json = folder / "tokenizer.json";
   const bool has_json = std::filesystem::exists(json);
   if (!has_json && !std::filesystem::exists(folder / kVocabularyFile)) {

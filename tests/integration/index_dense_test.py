@@ -143,8 +143,8 @@ class IndexDenseTest(ProgramCase):
         encoder = place / "encoder"
         shutil.copytree(ENCODER, encoder)
         config = json.loads((encoder / "config.json").read_text())
-        (encoder / "config.json").write_text(json.dumps({**config, "model_type": "xlm-roberta"}))
-        self.assert_refused(place.run(self.command(encoder=encoder)), DATA, "model_type", "xlm-roberta", "not supported")
+        (encoder / "config.json").write_text(json.dumps({**config, "model_type": "roberta"}))
+        self.assert_refused(place.run(self.command(encoder=encoder)), DATA, "model_type", "roberta", "not supported")
         self.assert_refused(place.run(self.command(encoder="nowhere")), DATA, "nowhere")
         self.assert_refused(place.run(self.command("--max-tokens", "65")), USAGE, "64 positions")
         self.assert_refused(place.run(self.command("--kind", "ivf-pq", "--pq-bytes", "7")), USAGE, "pq_bytes", "24")

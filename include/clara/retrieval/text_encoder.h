@@ -1,5 +1,5 @@
-// BERT-family encoders (BGE, MiniLM, E5): text to vectors whose inner product is the cosine, and
-// pairs of texts to a score.
+// BERT-family encoders (BGE, MiniLM, E5; BERT and XLM-RoBERTa): text to vectors whose inner product
+// is the cosine, and pairs of texts to a score.
 #pragma once
 
 #include <cstdint>
@@ -38,10 +38,11 @@ struct EncoderSettings {
   std::int64_t batch_tokens = 2048;  ///< tokens that are computed together; changes speed alone
 };
 
-/// A bi-encoder: a Hugging Face folder with model_type bert and a WordPiece tokenizer. Computes in
-/// float32 on the CPU with LibTorch's threads. Texts lie end to end: no padding is ever computed,
-/// and a text's vector depends on its neighbours by rounding alone. Special tokens that a text
-/// spells are read as such, as sentence-transformers does.
+/// A bi-encoder: a Hugging Face folder with model_type bert and a WordPiece tokenizer, or with
+/// xlm-roberta and its SentencePiece model. Computes in float32 on the CPU with LibTorch's threads.
+/// Texts lie end to end: no padding is ever computed, and a text's vector depends on its neighbours
+/// by rounding alone. Special tokens that a text spells are read as such, as sentence-transformers
+/// does.
 class TextEncoder final : public VectorEncoder {
  public:
   /// Throws DataError for a folder that is incomplete, damaged or not supported, naming the file,
@@ -74,7 +75,8 @@ struct CrossEncoderSettings {
   std::int64_t batch_tokens = 2048;
 };
 
-/// A cross-encoder: BertForSequenceClassification with one label, as rerankers are.
+/// A cross-encoder: BertForSequenceClassification or XLMRobertaForSequenceClassification with one
+/// label, as rerankers are (MS-MARCO MiniLM, BGE).
 class CrossEncoder {
  public:
   /// Throws as TextEncoder does; DataError for a classifier of several labels.

@@ -89,6 +89,28 @@ TEST(TextEncoder, VectorsEqualThoseOfTransformers) {
   }
 }
 
+TEST(TextEncoder, OfXlmRobertaGivesTheVectorsOfTransformers) {
+  const EncoderCopy copy("xlm_roberta");
+  copy.edit_weights([](auto& tensors) {
+    std::erase_if(tensors, [](const auto& item) { return item.first.starts_with("classifier."); });
+  });
+  const Json expected = Json::parse(read_file(copy.path() / "expected.json"));
+  EncoderSettings settings;
+  settings.pooling = Pooling::kCls;
+  const TextEncoder encoder(copy.path(), settings);
+  EXPECT_EQ(encoder.settings().max_tokens, 40);
+  const torch::Tensor vectors =
+      encoder.encode_passages(expected["texts"].get<std::vector<std::string>>());
+  EXPECT_LT(largest_difference(vectors, to_tensor(expected["vectors"])), 1e-5);
+  // 66 rows of positions are room for 64 tokens.
+  settings.max_tokens = 64;
+  EXPECT_NO_THROW(TextEncoder(copy.path(), settings));
+  settings.max_tokens = 65;
+  EXPECT_THAT(copy.error(settings), HasSubstr("expected at most the 64 positions"));
+  copy.edit("config.json", [](Json& json) { json["pad_token_id"] = 0; });
+  EXPECT_THAT(copy.error(), HasSubstr("pad_token_id: expected 1"));
+}
+
 TEST(TextEncoder, VectorsHaveLengthOne) {
   const torch::Tensor norms = TextEncoder(kFixtures / "mean").encode_passages(texts()).norm(2, 1);
   EXPECT_LT((norms - 1).abs().max().item<double>(), 1e-6);
@@ -267,6 +289,18 @@ TEST(CrossEncoder, ScoresEqualThoseOfTransformers) {
   const Json expected = recording();
   const std::vector<std::string> all = texts();
   const CrossEncoder encoder(kFixtures / "cross");
+  for (std::size_t i = 0; i < expected["pairs"].size(); ++i) {
+    const auto pair = expected["pairs"][i].get<std::vector<std::size_t>>();
+    EXPECT_NEAR(encoder.scores(all[pair[0]], {all[pair[1]]})[0], expected["scores"][i].get<float>(),
+                1e-5)
+        << i;
+  }
+}
+
+TEST(CrossEncoder, OfXlmRobertaScoresAsTransformersDoes) {
+  const Json expected = Json::parse(read_file(kFixtures / "xlm_roberta/expected.json"));
+  const auto all = expected["texts"].get<std::vector<std::string>>();
+  const CrossEncoder encoder(kFixtures / "xlm_roberta");
   for (std::size_t i = 0; i < expected["pairs"].size(); ++i) {
     const auto pair = expected["pairs"][i].get<std::vector<std::size_t>>();
     EXPECT_NEAR(encoder.scores(all[pair[0]], {all[pair[1]]})[0], expected["scores"][i].get<float>(),

@@ -26,7 +26,7 @@ const std::filesystem::path kFixtures =
 
 Json recording() { return Json::parse(read_file(kFixtures / "expected.json")); }
 
-TokenIds encode(const WordPieceTokenizer& tokenizer, const std::string& text) {
+TokenIds encode(const EncoderTokenizer& tokenizer, const std::string& text) {
   return tokenizer.text->encode(text, SpecialTokenText::kParse);
 }
 
@@ -37,7 +37,7 @@ class VocabularyFolder {
     std::ofstream(folder_ / "vocab.txt") << vocabulary;
     std::ofstream(folder_ / "tokenizer_config.json") << config.dump();
   }
-  WordPieceTokenizer load() const { return load_wordpiece_tokenizer(folder_.path()); }
+  EncoderTokenizer load() const { return load_wordpiece_tokenizer(folder_.path()); }
   std::string error() const {
     try {
       load();
@@ -72,7 +72,7 @@ TEST(WordPieceTokenizer, IdsEqualThoseOfTransformers) {
   const Json expected = recording();
   // tokenizer.json in one folder, vocab.txt in the other.
   for (const char* name : {"cls", "cross"}) {
-    const WordPieceTokenizer tokenizer = load_wordpiece_tokenizer(kFixtures / name);
+    const EncoderTokenizer tokenizer = load_wordpiece_tokenizer(kFixtures / name);
     for (std::size_t i = 0; i < expected["texts"].size(); ++i) {
       const auto text = expected["texts"][i].get<std::string>();
       const TypedTokens tokens = tokenizer.sequence.apply(encode(tokenizer, text), 1000);
@@ -84,7 +84,7 @@ TEST(WordPieceTokenizer, IdsEqualThoseOfTransformers) {
 
 TEST(WordPieceTokenizer, PairsAreCutAsTransformersCutsThem) {
   const Json expected = recording();
-  const WordPieceTokenizer tokenizer = load_wordpiece_tokenizer(kFixtures / "cls");
+  const EncoderTokenizer tokenizer = load_wordpiece_tokenizer(kFixtures / "cls");
   const auto max_tokens = expected["max_tokens"].get<std::int64_t>();
   const PairTruncation ways[] = {PairTruncation::kLongestFirst, PairTruncation::kOnlySecond};
   int num_refused = 0;
@@ -109,7 +109,7 @@ TEST(WordPieceTokenizer, PairsAreCutAsTransformersCutsThem) {
 
 TEST(WordPieceTokenizer, AWordThatDoesNotComeOutWholeIsUnknown) {
   const VocabularyFolder folder(std::string(kSpecial) + "un\n##able\n##a\nb\n");
-  const WordPieceTokenizer tokenizer = folder.load();
+  const EncoderTokenizer tokenizer = folder.load();
   EXPECT_EQ(encode(tokenizer, "Unable"), (TokenIds{5, 6}));
   EXPECT_EQ(encode(tokenizer, "una b"), (TokenIds{5, 7, 8}));
   EXPECT_EQ(encode(tokenizer, "unables b"), (TokenIds{1, 8}));
@@ -121,7 +121,7 @@ TEST(WordPieceTokenizer, AWordThatDoesNotComeOutWholeIsUnknown) {
 TEST(WordPieceTokenizer, WordsOfMoreThanAHundredCharactersAreUnknown) {
   const VocabularyFolder folder(std::string(kSpecial) + "\u00fc\n##\u00fc\n",
                                 {{"strip_accents", false}});
-  const WordPieceTokenizer tokenizer = folder.load();
+  const EncoderTokenizer tokenizer = folder.load();
   std::string word;
   for (int i = 0; i < 100; ++i) word += "\u00fc";
   EXPECT_EQ(encode(tokenizer, word).size(), 100U);
