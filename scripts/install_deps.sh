@@ -11,7 +11,8 @@ source "$project/scripts/lib_output.sh"
 usage() {
   cat <<'TEXT'
 usage: scripts/install_deps.sh [--dev] [--no-python]
-  --dev         also what contributors need: clang-format, clang-tidy, doxygen, shellcheck, Google Benchmark
+  --dev         also what contributors need: clang-format, clang-tidy, doxygen, shellcheck, chromium,
+                Google Benchmark
   --no-python   only the system packages
   --help        this text
 Root or sudo is needed only when a system package is missing. Settings of pip and proxies (PIP_*,
@@ -41,7 +42,7 @@ packages=(
   libcurl4-openssl-dev libfaiss-dev libblas-dev liblapack-dev
   libgtest-dev libgmock-dev
 )
-dev_packages=(clang-format clang-tidy doxygen shellcheck libbenchmark-dev)
+dev_packages=(clang-format clang-tidy doxygen shellcheck chromium libbenchmark-dev)
 if $with_dev; then
   packages+=("${dev_packages[@]}")
 fi
@@ -56,7 +57,7 @@ program_of() {
   case $1 in
     ninja-build) printf 'ninja\n' ;;
     g++ | cmake | ccache | pkg-config | git) printf '%s\n' "$1" ;;
-    clang-format | clang-tidy | doxygen | shellcheck) printf '%s\n' "$1" ;;
+    clang-format | clang-tidy | doxygen | shellcheck | chromium) printf '%s\n' "$1" ;;
     *) return 1 ;;
   esac
 }
@@ -252,7 +253,7 @@ install_python_packages() {
 
   say "Python packages: installing ${#pins[@]} into .venv: ${pins[*]}"
   if ((${#large[@]})); then
-    say "(about 590 MB are downloaded, 531 MB of them torch, and take 1.4 GB on disk)"
+    say "(about 640 MB are downloaded, 531 MB of them torch, and take 1.6 GB on disk)"
   fi
   if [[ $("$venv/bin/python" -m pip --version | awk '{ print $2 }') != "$pip_version" ]]; then
     attempt 3 pip_install --quiet "pip==$pip_version" ||

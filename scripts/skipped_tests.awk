@@ -1,6 +1,6 @@
 # Which tests were skipped and why: awk -f skipped_tests.awk CTEST_OUTPUT LastTest.log
-# A program that ended with 77 is listed with its line "skipped: ..."; reasons that GoogleTest
-# printed, each once with the number of tests.
+# A program that ended with 77 is listed with its line "skipped: ..."; reasons that GoogleTest and
+# Python's unittest (with -v) printed, each once with the number of tests.
 
 # What ctest printed: the names.
 FNR == NR {
@@ -26,6 +26,11 @@ reason_follows {
   wants_reason = 0
 }
 /: Skipped$/ { reason_follows = 1 }
+!/^Command: / && / \.\.\. skipped ['"].*['"]$/ {
+  reason = $0
+  sub(/^.* \.\.\. skipped ['"]/, "", reason)
+  count[substr(reason, 1, length(reason) - 1)]++
+}
 wants_reason && /^skipped: / {
   print "  " name ": " substr($0, length("skipped: ") + 1)
   wants_reason = 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one command for the tests: installs what is missing (in CI also clang-format and doxygen), builds (in
+# The one command for the tests: installs what is missing (in CI also clang-format, doxygen, chromium), builds (in
 # CI with warnings as errors), gets the base model, runs ctest.
 set -euo pipefail
 
@@ -65,7 +65,7 @@ report_skipped() {
 if $with_install; then
   begin_phase "install"
   if [[ ${CI:-} == true ]]; then
-    # The tests of style and reference need clang-format and doxygen; elsewhere they may be skipped.
+    # The tests of style and reference need clang-format and doxygen, that of the report page a browser; elsewhere they may be skipped.
     scripts/install_deps.sh --dev
   else
     scripts/install_deps.sh

@@ -83,6 +83,14 @@ class AnalyzeTest(ProgramCase):
         names = ("logit_lens_query_reasoner", "logit_lens_compressor", "latent_space", "paraphrase", "efficiency")
         for name in names:
             self.assertEqual((self.here / f"analysis/{name}.png").read_bytes()[:8], PNG)
+        side_by_side = subprocess.run([python, "-B", PROJECT / "scripts/plot_analysis.py", "analysis", "analysis", "--out", "pairs"],
+                                      capture_output=True, text=True, cwd=self.here.folder)  # fmt: skip
+        self.assertEqual(side_by_side.returncode, 0, side_by_side.stderr)
+        self.assertEqual((self.here / "pairs/latent_space.png").read_bytes()[:8], PNG)
+        if python != sys.executable:  # the project's own has scikit-learn
+            asked = "import numpy, plot_analysis; print(plot_analysis.in_the_plane(numpy.eye(20))[1])"
+            method = subprocess.run([python, "-B", "-c", asked], capture_output=True, text=True, cwd=PROJECT / "scripts")
+            self.assertIn("t-SNE, perplexity 6", method.stdout, method.stderr)
         missing = subprocess.run([python, "-B", PROJECT / "scripts/plot_analysis.py", self.here / "run"],
                                  capture_output=True, text=True)  # fmt: skip
         self.assertEqual(missing.returncode, 3)
