@@ -82,6 +82,7 @@ class ChatServer:
         self.teacher = teacher or Teacher()
         self.delay = delay
         self.requests = []
+        self.num_open = self.most_open = 0  # requests that are being answered
         self.lock = threading.Lock()
         outer = self
 
@@ -113,6 +114,16 @@ class ChatServer:
         self.server.server_close()
 
     def handle(self, handler):
+        with self.lock:
+            self.num_open += 1
+            self.most_open = max(self.most_open, self.num_open)
+        try:
+            self.answer(handler)
+        finally:
+            with self.lock:
+                self.num_open -= 1
+
+    def answer(self, handler):
         try:
             body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
             with self.lock:

@@ -176,13 +176,23 @@ class LoopTest(SynthesizeCase):
         documents = self.summary()["documents"]
         self.assertEqual((documents["asked_about"], documents["repeated"], documents["too_short"]), (5, 1, 1))
 
+    def test_no_more_requests_are_open_than_concurrency_says(self):
+        self.here.write("documents.jsonl", [{"text": document(f"n{i}x")} for i in range(8)])
+        server = self.serve(delay=0.1)
+        outcome = self.synthesize(server, "--kinds", "simple_qa", "--concurrency", 3)
+        self.assert_ended(outcome)
+        self.assertEqual(server.most_open, 3)
+        self.assertRegex(outcome.err, r"[0-9.]+ documents/s, [0-9]+ rows kept, 0 dropped, [0-9]+ \+ [0-9]+ tokens")
+
     def test_shards_have_every_document_once(self):
         texts = [document(f"n{i}x") for i in range(12)]
         self.here.write("documents.jsonl", [{"text": text} for text in texts])
         server = self.serve()
         found = []
-        for shard in (1, 2, 3):
-            self.assert_ended(self.synthesize(server, "--kinds", "simple_qa", "--shard", f"{shard}/3"))
+        runs = [self.start(server, "--kinds", "simple_qa", "--shard", f"{shard}/3") for shard in (1, 2, 3)]
+        for shard, run in enumerate(runs, 1):
+            _, err = run.communicate(timeout=TIMEOUT_SECONDS)
+            self.assertEqual(run.returncode, OK, err)
             found += [row["docs"][0] for row in self.rows(f"out/shard-{shard}-of-3")]
         self.assertEqual(sorted(found), sorted(texts))
 
@@ -490,13 +500,13 @@ class InterruptedTest(SynthesizeCase):
 class RealServerTest(SynthesizeCase):
     def test_a_real_server_is_understood(self):
         """The protocol, not the quality: every row ends, kept or dropped for a reason."""
-        outcome = self.synthesize(os.environ["CLARA_CHAT_SERVER"], "--max-rounds", 1, "--max-documents", 1,
+        outcome = self.synthesize(os.environ["CLARA_CHAT_SERVER"], "--max-rounds", 2, "--max-documents", 3,
                                   "--max-answer-tokens", 64,
                                   model=os.environ.get("CLARA_CHAT_MODEL", "default"))  # fmt: skip
         self.assert_ended(outcome)
         summary = self.summary()
         ended = [kind["kept"] + sum(kind["dropped"].values()) for kind in summary["kinds"].values()]
-        self.assertEqual(ended, [1, 1, 1])
+        self.assertEqual(ended, [3, 3, 3])
         self.assertGreater(summary["completion_tokens"], 0)
 
 

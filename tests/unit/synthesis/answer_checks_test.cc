@@ -33,6 +33,8 @@ TEST(AnswerChecks, EachReasonByItself) {
   EXPECT_STREQ(refuse({"Who taught Mara Tolvek?", "Ferdinand of Astur"}), kUngrounded);
   EXPECT_STREQ(refuse({"Was Mara from Belmar?", "belmar"}), kLeaked);
   EXPECT_STREQ(refuse({"When was, Mara Tolvek, born", "1827"}), kRepeated);
+  EXPECT_STREQ(refuse({"When exactly was Mara Tolvek born?", "1827"}), kRepeated);  // 5 of 6 words
+  EXPECT_EQ(refuse({"In which year was Mara Tolvek born?", "1827"}), nullptr);      // 4 of 8
   EXPECT_STREQ(refuse({"Where was she from?", "Bel\xC3mar"}), kBadCharacters);
   EXPECT_STREQ(refuse({"Where was she from?", "Bel\uFFFDmar"}), kBadCharacters);
   EXPECT_STREQ(refuse({std::string("Where\0was she from?", 19), "Belmar"}), kBadCharacters);
