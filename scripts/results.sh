@@ -14,23 +14,25 @@ usage: scripts/results.sh --scp-rows FILE --questions FILE... [options]
   --scp-rows FILE      first-stage rows (apple/ml-clara's pretrain_data.jsonl): the last 100 are held out
   --questions FILE...  published training files of HotpotQA, 2WikiMultihopQA, MuSiQue
   --encoder DIR        sentence encoder of the dense baseline (BGE, MiniLM); without it there is none
-  --reranker DIR       cross-encoder that orders BM25's best 100 of the corpus anew; without it there is no such baseline
+  --reranker DIR       cross-encoder that orders a question's passages, and BM25's best 100 of the corpus; without it there is none
   --rows N             questions read of each file (default 0: all); every fifth is held out
   --held-out N         held-out questions that are answered (default 0: all)
-  --steps S,T,J        steps of scp, tune and joint (default 150,60,60)
+  --init-from DIR      what scp starts from (default data/adapters/smollm2-135m-world); none: fresh adapters
+  --steps S,T,J        steps of scp, of tune, and of joint and retriever (default 180,60,60)
   --out DIR            default runs/results
   --base DIR           base model (default models/smollm2-135m)
   --programs DIR       where clara-train, clara-eval and clara-data are (default build/release/bin)
 TEXT
 }
 
-scp_rows='' questions=() encoder='' reranker='' rows=0 held_out=0 steps=150,60,60
+scp_rows='' questions=() encoder='' reranker='' rows=0 held_out=0 steps=180,60,60
 out=$project/runs/results model=$project/models/smollm2-135m bin=$project/build/release/bin
+init_from=$project/data/adapters/smollm2-135m-world
 # Paths are those of the caller's folder.
 while (($#)); do
   case $1 in
     -h | --help) usage; exit 0 ;;
-    --scp-rows | --encoder | --reranker | --rows | --held-out | --steps | --out | --base | --programs | --questions)
+    --scp-rows | --encoder | --reranker | --rows | --held-out | --init-from | --steps | --out | --base | --programs | --questions)
       (($# > 1)) && [[ $2 != --* ]] || { usage >&2; fail 2 "$1 needs a value"; } ;;
     *) usage >&2; fail 2 "unknown option $1" ;;
   esac
@@ -43,6 +45,7 @@ while (($#)); do
     --reranker) reranker=$(realpath -m -- "$2") ;;
     --rows) rows=$2 ;;
     --held-out) held_out=$2 ;;
+    --init-from) init_from=$([[ $2 == none ]] || realpath -m -- "$2") ;;
     --steps) steps=$2 ;;
     --out) out=$(realpath -m -- "$2") ;;
     --base) model=$(realpath -m -- "$2") ;;
@@ -53,14 +56,16 @@ done
 [[ -n $scp_rows && ${#questions[@]} -gt 0 ]] || { usage >&2; fail 2 "--scp-rows and --questions are needed"; }
 [[ $rows =~ ^[0-9]+$ ]] || fail 2 "--rows: expected a number, found $rows"
 [[ $held_out =~ ^[0-9]+$ ]] || fail 2 "--held-out: expected a number, found $held_out"
-[[ $steps =~ ^[1-9][0-9]*,[1-9][0-9]*,[1-9][0-9]*$ ]] || fail 2 "--steps: expected three numbers as in 150,60,60, found $steps"
+[[ $steps =~ ^[1-9][0-9]*,[1-9][0-9]*,[1-9][0-9]*$ ]] || fail 2 "--steps: expected three numbers as in 180,60,60, found $steps"
 IFS=, read -r scp_steps tune_steps joint_steps <<<"$steps"
+doc_max_tokens=$(sed -n 's/^  doc_max_tokens: //p' "$project/configs/results_scp.yaml")
 for file in "$scp_rows" "${questions[@]}"; do
   [[ -f $file ]] || fail 3 "$file: no such file"
 done
 for folder in "$model" ${encoder:+"$encoder"} ${reranker:+"$reranker"}; do
   [[ -f $folder/config.json ]] || fail 3 "$folder: expected a model's folder with its config.json"
 done
+[[ -z $init_from || -f $init_from/clara.json ]] || fail 3 "$init_from: expected a checkpoint's folder with its clara.json"
 python=$project/.venv/bin/python
 [[ -x $python ]] || { python=''; warn "no pictures of the runs: $project/.venv is missing (scripts/install_deps.sh)"; }
 
@@ -82,25 +87,34 @@ whole() {
 }
 
 begin_phase "records"
-whole "$data/scp_train.jsonl" head -n -100 "$scp_rows"
+whole "$data/scp_questions.jsonl" head -n -100 "$scp_rows"
 whole "$data/scp_valid.jsonl" tail -n 100 "$scp_rows"
 limit=()
 ((rows == 0)) || limit=(--max-rows "$rows")
-for record in evaluation tune; do
-  [[ -f $data/$record.jsonl ]] && continue
-  files=()
+# convert_all RECORD OPTION...: the files of questions into data/RECORD.jsonl.
+convert_all() {
+  local record=$1 question_file
+  shift
+  [[ ! -f $data/$record.jsonl ]] || return 0
   for question_file in "${questions[@]}"; do
-    files+=("$data/$record.$(basename "$question_file").jsonl")
-    "$bin/clara-data" convert --data "$question_file" --record "$record" "${limit[@]}" --force --out "${files[-1]}"
+    "$bin/clara-data" convert --data "$question_file" --record "$record" "${limit[@]}" "$@" --out - >>"$data/$record.part"
   done
-  whole "$data/$record.jsonl" cat "${files[@]}"
-  rm "${files[@]}"
+  mv "$data/$record.part" "$data/$record.jsonl"
+}
+rm -f "$data"/*.part
+convert_all evaluation
+convert_all tune
+# Every passage, to be told from its latents; cut as the compressor will cut it.
+convert_all scp --doc-max-tokens "$doc_max_tokens" --overlap 0 --tokenizer "$model"
+# Of 25 questions five are held out and one validates.
+for record in tune evaluation; do
+  name=${record/evaluation/joint}
+  whole "$data/${name}_train.jsonl" awk 'NR % 5 != 0 && NR % 25 != 1' "$data/$record.jsonl"
+  whole "$data/${name}_valid.jsonl" awk 'NR % 25 == 1' "$data/$record.jsonl"
 done
-whole "$data/tune_train.jsonl" awk 'NR % 5 != 0' "$data/tune.jsonl"
-whole "$data/joint_train.jsonl" awk 'NR % 5 != 0' "$data/evaluation.jsonl"
-whole "$data/held_out.jsonl" awk -v most="$held_out" 'NR % 5 == 0 && (most == 0 || ++n <= most)' "$data/evaluation.jsonl"
+whole "$data/own.jsonl" awk -v most="$held_out" 'NR % 5 == 0 && (most == 0 || ++n <= most)' "$data/evaluation.jsonl"
 
-# train STAGE STEPS [OPTION...]: with the quickstart's settings, but for longer documents and plain data.
+# train STAGE STEPS [OPTION...]: as configs/results_STAGE.yaml says, on the files of this folder.
 train() {
   local stage=$1 max_steps=$2
   shift 2
@@ -108,68 +122,100 @@ train() {
   if [[ -f $out/$stage/final/tokenizer.json ]]; then
     say "$out/$stage/final is there"
   else
-    "$bin/clara-train" "$stage" --config "configs/quickstart_$stage.yaml" --output "$out/$stage" --resume auto \
-      --set "model.base=$model" \
-      --set model.compression_rate=16 --set model.doc_max_tokens=128 --set trainer.max_sequence_tokens=1024 \
-      --set "trainer.max_steps=$max_steps" --set trainer.rows_per_step=8 --set "data.train=[$data/${stage}_train.jsonl]" \
-      --set data.validation="[$data/${stage}_valid.jsonl]" --set "trainer.validate_every_steps=$max_steps" \
-      --set "output.save_every_steps=$max_steps" "$@"
+    "$bin/clara-train" "$stage" --config "configs/results_$stage.yaml" --output "$out/$stage" --resume auto \
+      --set "model.base=$model" --set "trainer.max_steps=$max_steps" "$@"
   fi
   [[ -z $python ]] || "$python" scripts/plot_run.py "$out/$stage"
 }
-whole "$data/tune_valid.jsonl" awk 'NR % 25 == 1' "$data/tune_train.jsonl"
-whole "$data/joint_valid.jsonl" awk 'NR % 25 == 1' "$data/joint_train.jsonl"
-train scp "$scp_steps" --set "objective.latent_token_loss={weight: 1.0, steps: $scp_steps, only_steps: $((scp_steps / 3))}"
-train tune "$tune_steps" --set "model.init_from=$out/scp/final" \
-  --set "objective.latent_token_loss={weight: 0.3, steps: $tune_steps, target: document}"
-train joint "$joint_steps" --set "model.init_from=$out/tune/final" --set objective.num_selected=5 \
-  --set "output.keep_best={metric: validation/recall@5, mode: max}"
+# warm_up STEPS: the warm-up term lasts as long as the stage.
+warm_up() { printf 'objective.latent_token_loss={weight: 0.3, steps: %d, target: document}' "$1"; }
+pretraining="{path: $data/scp_questions.jsonl, weight: 8.0}, {path: $data/scp.jsonl}"
+joint_data=(--set "data.train=[$data/joint_train.jsonl]" --set "data.validation=[$data/joint_valid.jsonl]"
+  --set "objective.latent_cache_folder=$out/latents" --set "model.init_from=$out/tune/final")
+train scp "$scp_steps" --set "data.train=[$pretraining]" --set "data.validation=[$data/scp_valid.jsonl]" \
+  --set "model.init_from=$init_from" --set "$(warm_up "$scp_steps")"
+train tune "$tune_steps" --set "data.train=[$data/tune_train.jsonl]" --set "data.validation=[$data/tune_valid.jsonl]" \
+  --set "model.init_from=$out/scp/final" --set "$(warm_up "$tune_steps")"
+train joint "$joint_steps" "${joint_data[@]}"
+train retriever "$joint_steps" "${joint_data[@]}"
 
 begin_phase "indexes"
-corpus=(--corpus "$data/evaluation.jsonl")
-[[ -d $out/index/bm25 ]] || "$bin/clara-data" index bm25 "${corpus[@]}" --out "$out/index/bm25"
-[[ -z $encoder || -d $out/index/dense ]] || "$bin/clara-data" index dense "${corpus[@]}" --encoder "$encoder" --out "$out/index/dense"
-[[ -d $out/index/latent ]] || "$bin/clara-data" index latent "${corpus[@]}" --checkpoint "$out/joint/final" --out "$out/index/latent"
+passages=(--corpus "$data/evaluation.jsonl")
+[[ -d $out/index/bm25 ]] || "$bin/clara-data" index bm25 "${passages[@]}" --out "$out/index/bm25"
+[[ -z $encoder || -d $out/index/dense ]] || "$bin/clara-data" index dense "${passages[@]}" --encoder "$encoder" --out "$out/index/dense"
+[[ -d $out/index/latent ]] || "$bin/clara-data" index latent "${passages[@]}" --checkpoint "$out/joint/final" --out "$out/index/latent"
 
 begin_phase "candidates from the whole corpus"
+# corpus_of NAME: the file with what index NAME finds; all have one name, so that they are one benchmark in the report.
+corpus_of() { printf '%s/candidates/%s/corpus.jsonl' "$data" "$1"; }
+# search NAME OPTION...
+search() {
+  local file
+  file=$(corpus_of "$1")
+  shift
+  mkdir -p "$(dirname "$file")"
+  [[ -f $file ]] || "$bin/clara-data" candidates --data "$data/own.jsonl" --out "$file" "$@"
+}
 for index in "$out"/index/*; do
-  found=$data/corpus_$(basename "$index").jsonl
-  [[ -f $found ]] || "$bin/clara-data" candidates --data "$data/held_out.jsonl" --index "$index" --out "$found"
+  search "$(basename "$index")" --index "$index"
 done
-reranked=$data/corpus_reranked.jsonl
-[[ -z $reranker || -f $reranked ]] ||
-  "$bin/clara-data" candidates --data "$data/held_out.jsonl" --index "$out/index/bm25" --rerank "$reranker" --out "$reranked"
+[[ -z $reranker ]] || search reranked --index "$out/index/bm25" --rerank "$reranker"
 
 begin_phase "evaluate"
-methods=()
-# evaluate NAME DATA [OPTION...]
+results=()
+# evaluate METHOD FILE SETTING OPTION...
 evaluate() {
-  local name=$1 file=$2 folder
-  shift 2
-  folder=$out/eval/$(tr -cs 'a-z0-9\n' _ <<<"${name,,}")
-  methods+=("$name=$folder")
-  [[ -f $folder/scores.json ]] || "$bin/clara-eval" --data "$file" --max-new-tokens 16 --output "$folder" "$@"
+  local method=$1 file=$2 setting=$3 folder
+  shift 3
+  folder=$out/eval/$(tr -cs 'a-z0-9\n' _ <<<"${method,,} $(basename "$file" .jsonl) $setting")
+  results+=("$method=$folder")
+  [[ -f $folder/scores.json ]] ||
+    "$bin/clara-eval" --data "$file" --setting "$setting" --max-new-tokens 16 --output "$folder" "$@"
 }
-tuned=(--checkpoint "$out/tune/final") joint=(--checkpoint "$out/joint/final")
-candidates=$data/held_out.jsonl
-evaluate "no document" "$candidates" "${joint[@]}" --context none
-evaluate "text, BM25's 5" "$candidates" "${joint[@]}" --select bm25 --context text
-evaluate "latents of tune, BM25's 5" "$candidates" "${tuned[@]}" --select bm25
-evaluate "latents of tune, random 5" "$candidates" "${tuned[@]}" --select random
-evaluate "latents of joint" "$candidates" "${joint[@]}"
-evaluate "latents of joint, Oracle" "$candidates" "${joint[@]}" --setting oracle
-evaluate "corpus: BM25, text" "$data/corpus_bm25.jsonl" "${joint[@]}" --select given --context text
-evaluate "corpus: BM25, latents" "$data/corpus_bm25.jsonl" "${joint[@]}" --select given
-if [[ -n $encoder ]]; then
-  evaluate "corpus: dense, text" "$data/corpus_dense.jsonl" "${joint[@]}" --select given --context text
-fi
-if [[ -n $reranker ]]; then
-  evaluate "corpus: BM25 reranked, text" "$reranked" "${joint[@]}" --select given --context text
-fi
-evaluate "corpus: latent index, latents" "$data/corpus_latent.jsonl" "${joint[@]}" --select given
+tuned=(--checkpoint "$out/tune/final") joint=(--checkpoint "$out/joint/final") supervised=(--checkpoint "$out/retriever/final")
+own=$data/own.jsonl corpus=$(corpus_of bm25)
+# The passages that a question was published with.
+evaluate "no document" "$own" normal "${tuned[@]}" --context none
+evaluate "text, BM25" "$own" normal "${tuned[@]}" --select bm25 --context text
+evaluate "latents of tune, random" "$own" normal "${tuned[@]}" --select random
+evaluate "latents of tune, BM25" "$own" normal "${tuned[@]}" --select bm25
+[[ -z $encoder ]] || evaluate "latents of tune, dense" "$own" normal "${tuned[@]}" --select dense --encoder "$encoder"
+[[ -z $reranker ]] || evaluate "latents of tune, reranker" "$own" normal "${tuned[@]}" --select cross_encoder --encoder "$reranker"
+evaluate "latents of tune, its compressor" "$own" normal "${tuned[@]}" --select query_reasoner
+evaluate "latents of tune, supervised" "$own" normal "${supervised[@]}"
+evaluate "latents of joint" "$own" normal "${joint[@]}"
+# Twenty from the whole corpus, without and with the gold ones put in.
+for setting in normal oracle; do
+  evaluate "text, BM25" "$corpus" "$setting" "${tuned[@]}" --select given --context text
+  evaluate "latents of tune, BM25" "$corpus" "$setting" "${tuned[@]}" --select given
+  [[ -z $encoder ]] || evaluate "latents of tune, dense" "$corpus" "$setting" "${tuned[@]}" --select dense --encoder "$encoder"
+  [[ -z $reranker ]] || evaluate "latents of tune, reranker" "$corpus" "$setting" "${tuned[@]}" --select cross_encoder --encoder "$reranker"
+  evaluate "latents of tune, its compressor" "$corpus" "$setting" "${tuned[@]}" --select query_reasoner
+  evaluate "latents of tune, supervised" "$corpus" "$setting" "${supervised[@]}"
+  evaluate "latents of joint" "$corpus" "$setting" "${joint[@]}"
+done
+# The best of the whole corpus as other indexes see it.
+[[ -z $encoder ]] || evaluate "text, dense index" "$(corpus_of dense)" normal "${tuned[@]}" --select given --context text
+[[ -z $encoder ]] || evaluate "latents of tune, dense index" "$(corpus_of dense)" normal "${tuned[@]}" --select given
+[[ -z $reranker ]] || evaluate "text, BM25 reranked" "$(corpus_of reranked)" normal "${tuned[@]}" --select given --context text
+evaluate "latents of joint, its own index" "$(corpus_of latent)" normal "${joint[@]}" --select given
+
+begin_phase "analysis"
+# analyze FILE KIND OPTION...: one look into a checkpoint, whose results are FILE in analysis/.
+analyze() {
+  local file=$1 kind=$2
+  shift 2
+  [[ -f $out/analysis/$file ]] || "$bin/clara-eval" analyze "$kind" --output "$out/analysis" "$@"
+}
+analyze logit_lens_compressor.json logit-lens "${joint[@]}" --adapter compressor --data "$own" --max-rows 100
+analyze logit_lens_query_reasoner.json logit-lens "${joint[@]}" --data "$own" --max-rows 100
+analyze latent_space.json latents --checkpoint "$out/scp/final" --data "$data/scp_valid.jsonl"
+analyze paraphrase.json paraphrase --checkpoint "$out/scp/final" --data "$data/scp_valid.jsonl" --max-rows 40 --max-new-tokens 128
+analyze efficiency.json efficiency "${joint[@]}" --data "$own" --max-rows 8
+[[ -z $python ]] || "$python" scripts/plot_analysis.py "$out/analysis"
 
 end_phase
 printf '\n'
-"$bin/clara-eval" report "${methods[@]}" --protocol best --baseline "no document" --out "$out/report"
+"$bin/clara-eval" report "${results[@]}" --protocol best --baseline "no document" --out "$out/report"
 printf '\nTime:\n'
 print_phases

@@ -46,19 +46,29 @@ class ResultsScriptTest(ProgramCase):
 
     def test_published_files_become_a_report_and_a_second_run_finds_all_there(self):
         folder = self.files("whole")
-        options = ("--scp-rows", "scp.jsonl", "--questions", "hotpot.json", "--steps", "1,1,1", "--out", "out")
+        options = ("--scp-rows", "scp.jsonl", "--questions", "hotpot.json", "--steps", "1,1,1", "--init-from", "none",
+                   "--out", "out")  # fmt: skip
         outcome = self.run_script(folder, *options)
         self.assert_ended(outcome, OK)
         out = folder / "out"
-        self.assertEqual(len(read_jsonl(out / "data/held_out.jsonl")), NUM_QUESTIONS // 5)
-        self.assertEqual(len(read_jsonl(out / "data/joint_train.jsonl")), NUM_QUESTIONS - NUM_QUESTIONS // 5)
-        self.assertEqual(len(read_jsonl(out / "data/scp_train.jsonl")), 16)
+        parts = {name: {row["id"] for row in read_jsonl(out / f"data/{name}.jsonl")}
+                 for name in ("own", "joint_train", "joint_valid", "tune_train", "tune_valid")}  # fmt: skip
+        self.assertEqual({name: len(ids) for name, ids in parts.items()},
+                         {"own": 2, "joint_train": 7, "joint_valid": 1, "tune_train": 7, "tune_valid": 1})  # fmt: skip
+        for stage in ("joint", "tune"):
+            self.assertEqual(len(parts["own"] | parts[f"{stage}_train"] | parts[f"{stage}_valid"]), NUM_QUESTIONS)
+        self.assertEqual(len(read_jsonl(out / "data/scp_questions.jsonl")), 16)
+        passages = read_jsonl(out / "data/scp.jsonl")
+        self.assertEqual(len(passages), NUM_QUESTIONS, "each passage once")
+        self.assertTrue(all(row["answers"] == row["docs"] for row in passages))
         evaluations = sorted(path.parent.name for path in out.glob("eval/*/scores.json"))
-        self.assertEqual(len(evaluations), 9)
+        self.assertEqual(len(evaluations), 18)
         for name in ("report.html", "report.md"):
             self.assertTrue(list((out / "report").glob(name)), name)
-        for method in ("no document", "latents of joint, Oracle", "corpus: latent index, latents"):
+        for method in ("no document", "latents of tune, supervised", "latents of joint, its own index"):
             self.assertIn(method, outcome.out)
+        looks = ("logit_lens_compressor", "logit_lens_query_reasoner", "latent_space", "paraphrase", "efficiency")
+        self.assertTrue(all((out / f"analysis/{name}.json").is_file() for name in looks))
         before = snapshot(out)
         again = self.run_script(folder, *options)
         self.assert_ended(again, OK)
@@ -76,6 +86,7 @@ class ResultsScriptTest(ProgramCase):
             ((*good, "--steps", "1,2"), USAGE, "--steps: expected three numbers"),
             ((*good, "--rows", "many"), USAGE, "--rows: expected a number, found many"),
             (("--scp-rows", "absent.jsonl", "--questions", "hotpot.json"), DATA, "absent.jsonl: no such file"),
+            ((*good, "--init-from", "absent"), DATA, "absent: expected a checkpoint"),
             ((*good, "--encoder", "absent"), DATA, "absent: expected a model's folder"),
             ((*good, "--reranker", "absent"), DATA, "absent: expected a model's folder"),
         ):
