@@ -11,8 +11,8 @@ source "$project/scripts/lib_output.sh"
 usage() {
   cat <<'TEXT'
 usage: scripts/install_deps.sh [--dev] [--no-python]
-  --dev         also what contributors need: clang-format, clang-tidy, doxygen, shellcheck, chromium,
-                Google Benchmark
+  --dev         also what contributors need: clang-format, clang-tidy, doxygen, shellcheck,
+                Google Benchmark, on Debian chromium
   --no-python   only the system packages
   --help        this text
 Root or sudo is needed only when a system package is missing. Settings of pip and proxies (PIP_*,
@@ -42,7 +42,11 @@ packages=(
   libcurl4-openssl-dev libfaiss-dev libblas-dev liblapack-dev
   libgtest-dev libgmock-dev
 )
-dev_packages=(clang-format clang-tidy doxygen shellcheck chromium libbenchmark-dev)
+dev_packages=(clang-format clang-tidy doxygen shellcheck libbenchmark-dev)
+# The browser that tests the report's page; Ubuntu has it as a snap alone.
+if grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then
+  dev_packages+=(chromium)
+fi
 if $with_dev; then
   packages+=("${dev_packages[@]}")
 fi

@@ -2,7 +2,7 @@
 # Results on real text (docs/results.md): published questions become records, their passages a corpus with
 # BM25, dense and latent indexes; scp, tune and joint train on a split by question; held-out questions are answered by every
 # method, from their own candidates and from the whole corpus. Run it again at any time: it does only what is missing.
-set -euo pipefail
+set -Eeuo pipefail
 
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/lib_output.sh
@@ -17,7 +17,7 @@ usage: scripts/results.sh --scp-rows FILE --questions FILE... [options]
   --reranker DIR       cross-encoder that orders a question's passages, and BM25's best 100 of the corpus; without it there is none
   --rows N             questions read of each file (default 0: all); every fifth is held out
   --held-out N         held-out questions that are answered (default 0: all)
-  --init-from DIR      what scp starts from (default data/adapters/smollm2-135m-world); none: fresh adapters
+  --init-from DIR      what scp starts from (default data/adapters/smollm2-135m-world, with --base none); none: fresh adapters
   --steps S,T,J        steps of scp, of tune, and of joint and retriever (default 180,60,60)
   --out DIR            default runs/results
   --base DIR           base model (default models/smollm2-135m)
@@ -27,7 +27,7 @@ TEXT
 
 scp_rows='' questions=() encoder='' reranker='' rows=0 held_out=0 steps=180,60,60
 out=$project/runs/results model=$project/models/smollm2-135m bin=$project/build/release/bin
-init_from=$project/data/adapters/smollm2-135m-world
+init_from=''
 # Paths are those of the caller's folder.
 while (($#)); do
   case $1 in
@@ -45,10 +45,10 @@ while (($#)); do
     --reranker) reranker=$(realpath -m -- "$2") ;;
     --rows) rows=$2 ;;
     --held-out) held_out=$2 ;;
-    --init-from) init_from=$([[ $2 == none ]] || realpath -m -- "$2") ;;
+    --init-from) init_from=none; [[ $2 == none ]] || init_from=$(realpath -m -- "$2") ;;
     --steps) steps=$2 ;;
     --out) out=$(realpath -m -- "$2") ;;
-    --base) model=$(realpath -m -- "$2") ;;
+    --base) model=$(realpath -m -- "$2") init_from=${init_from:-none} ;;
     --programs) bin=$(realpath -m -- "$2") ;;
   esac
   shift 2
@@ -65,7 +65,8 @@ done
 for folder in "$model" ${encoder:+"$encoder"} ${reranker:+"$reranker"}; do
   [[ -f $folder/config.json ]] || fail 3 "$folder: expected a model's folder with its config.json"
 done
-[[ -z $init_from || -f $init_from/clara.json ]] || fail 3 "$init_from: expected a checkpoint's folder with its clara.json"
+init_from=${init_from:-$project/data/adapters/smollm2-135m-world}
+[[ $init_from == none || -f $init_from/clara.json ]] || fail 3 "$init_from: expected a checkpoint's folder with its clara.json"
 python=$project/.venv/bin/python
 [[ -x $python ]] || { python=''; warn "no pictures of the runs: $project/.venv is missing (scripts/install_deps.sh)"; }
 
@@ -76,6 +77,14 @@ for program in clara-train clara-eval clara-data; do
   [[ -x $bin/$program ]] || fail 3 "$bin/$program is missing: run scripts/quickstart.sh or scripts/test.sh first"
 done
 mkdir -p "$data"
+# What is there is used again: it must be of the same arguments.
+arguments=$(printf '%s\n' "scp rows $scp_rows" "${questions[@]/#/questions }" "encoder $encoder" "reranker $reranker" \
+  "rows $rows" "held out $held_out" "steps $steps" "base $model" "init from $init_from")
+if [[ ! -f $out/arguments.txt ]]; then
+  printf '%s\n' "$arguments" >"$out/arguments.txt"
+elif ! diff "$out/arguments.txt" - <<<"$arguments" >&2; then
+  fail 2 "$out: has results of other arguments (above); give another folder with --out"
+fi
 
 # whole FILE COMMAND...: the command's output becomes FILE, whole or not at all; a FILE that is there stays.
 whole() {
@@ -99,14 +108,21 @@ convert_all() {
   for question_file in "${questions[@]}"; do
     "$bin/clara-data" convert --data "$question_file" --record "$record" "${limit[@]}" "$@" --out - >>"$data/$record.part"
   done
+  # Passages of several files are told once.
+  if [[ $record == scp ]]; then
+    awk '!seen[$0]++' "$data/scp.part" >"$data/scp_once.part"
+    mv "$data/scp_once.part" "$data/scp.part"
+  fi
   mv "$data/$record.part" "$data/$record.jsonl"
 }
 rm -f "$data"/*.part
 convert_all evaluation
 convert_all tune
-# Every passage, to be told from its latents; cut as the compressor will cut it.
+# Every passage, those of held-out questions too, to be told from its latents; long ones in parts that the compressor can read whole.
 convert_all scp --doc-max-tokens "$doc_max_tokens" --overlap 0 --tokenizer "$model"
-# Of 25 questions five are held out and one validates.
+# Of 25 questions five are held out and one validates: the same of both records.
+(($(wc -l <"$data/tune.jsonl") == $(wc -l <"$data/evaluation.jsonl"))) ||
+  fail 3 "expected questions with documents in every row, found some without (clara-data convert drops these for tune)"
 for record in tune evaluation; do
   name=${record/evaluation/joint}
   whole "$data/${name}_train.jsonl" awk 'NR % 5 != 0 && NR % 25 != 1' "$data/$record.jsonl"
@@ -133,7 +149,7 @@ pretraining="{path: $data/scp_questions.jsonl, weight: 8.0}, {path: $data/scp.js
 joint_data=(--set "data.train=[$data/joint_train.jsonl]" --set "data.validation=[$data/joint_valid.jsonl]"
   --set "objective.latent_cache_folder=$out/latents" --set "model.init_from=$out/tune/final")
 train scp "$scp_steps" --set "data.train=[$pretraining]" --set "data.validation=[$data/scp_valid.jsonl]" \
-  --set "model.init_from=$init_from" --set "$(warm_up "$scp_steps")"
+  --set "model.init_from=${init_from#none}" --set "$(warm_up "$scp_steps")"
 train tune "$tune_steps" --set "data.train=[$data/tune_train.jsonl]" --set "data.validation=[$data/tune_valid.jsonl]" \
   --set "model.init_from=$out/scp/final" --set "$(warm_up "$tune_steps")"
 train joint "$joint_steps" "${joint_data[@]}"
@@ -184,10 +200,13 @@ evaluate "latents of tune, BM25" "$own" normal "${tuned[@]}" --select bm25
 evaluate "latents of tune, its compressor" "$own" normal "${tuned[@]}" --select query_reasoner
 evaluate "latents of tune, supervised" "$own" normal "${supervised[@]}"
 evaluate "latents of joint" "$own" normal "${joint[@]}"
-# Twenty from the whole corpus, without and with the gold ones put in.
+# Twenty from the whole corpus, without and with the gold ones put in. The first five are BM25's best; with the gold ones put in it
+# ranks the twenty, since "given" would put all gold ones into the prompt.
 for setting in normal oracle; do
-  evaluate "text, BM25" "$corpus" "$setting" "${tuned[@]}" --select given --context text
-  evaluate "latents of tune, BM25" "$corpus" "$setting" "${tuned[@]}" --select given
+  bm25=(--select given)
+  [[ $setting == normal ]] || bm25=(--select bm25)
+  evaluate "text, BM25" "$corpus" "$setting" "${tuned[@]}" "${bm25[@]}" --context text
+  evaluate "latents of tune, BM25" "$corpus" "$setting" "${tuned[@]}" "${bm25[@]}"
   [[ -z $encoder ]] || evaluate "latents of tune, dense" "$corpus" "$setting" "${tuned[@]}" --select dense --encoder "$encoder"
   [[ -z $reranker ]] || evaluate "latents of tune, reranker" "$corpus" "$setting" "${tuned[@]}" --select cross_encoder --encoder "$reranker"
   evaluate "latents of tune, its compressor" "$corpus" "$setting" "${tuned[@]}" --select query_reasoner

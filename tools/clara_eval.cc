@@ -41,7 +41,7 @@ struct ModelArguments {
   std::string checkpoint;
   clara::tools::ModelPlace place;
   std::string select;  // empty: by the checkpoint's stage
-  std::string encoder;
+  std::string encoder, query_prefix, passage_prefix;
   std::string context = "latents";
   std::int32_t num_selected = 0;  // 0: as trained
   std::int32_t max_new_tokens = 64;
@@ -78,6 +78,10 @@ void add_model_options(CLI::App& app, ModelArguments& arguments) {
   app.add_option("--encoder", arguments.encoder,
                  "Hugging Face folder of the encoder that --select dense (BGE, MiniLM) or "
                  "cross_encoder (a reranker, such as BGE's) ranks by");
+  app.add_option("--query-prefix", arguments.query_prefix,
+                 "goes before a question that --select dense encodes (default: as the encoder's "
+                 "folder says)");
+  app.add_option("--passage-prefix", arguments.passage_prefix, "the same before a document");
   app.add_option("--context", arguments.context,
                  "how they reach it; text and none run the base model without adapter")
       ->check(CLI::IsMember(clara::answer_context_names()))
@@ -105,9 +109,11 @@ clara::EvalSettings settings_of(const ModelArguments& arguments,
   clara::EvalSettings settings;
   settings.select = arguments.select.empty() ? clara::default_selector(description.stage)
                                              : clara::parse_document_selector(arguments.select);
-  settings.encoder = arguments.encoder;
-  clara::check_encoder(settings);
   settings.context = clara::parse_answer_context(arguments.context);
+  settings.encoder = arguments.encoder;
+  settings.query_prefix = arguments.query_prefix;
+  settings.passage_prefix = arguments.passage_prefix;
+  clara::check_encoder(settings);
   settings.num_selected =
       arguments.num_selected > 0 ? arguments.num_selected : description.num_selected;
   settings.max_new_tokens = arguments.max_new_tokens;

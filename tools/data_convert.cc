@@ -48,6 +48,12 @@ ConvertSettings settings_of(const ConvertArguments& arguments) {
   record.document_format = parse_document_format(arguments.document_format);
   record.max_documents =
       arguments.max_documents > 0 ? arguments.max_documents : default_max_documents(record.kind);
+  if (record.kind == RecordKind::kScp &&
+      (arguments.max_documents > 0 || !arguments.aliases.empty() || settings.keeps_unanswerable)) {
+    throw ConfigError(
+        "--max-documents, --aliases, --unanswerable: expected another record with them than scp, "
+        "whose rows have neither questions nor several documents");
+  }
   record.seed = arguments.seed;
   if ((arguments.doc_max_tokens > 0) != !arguments.tokenizer.empty()) {
     throw ConfigError("expected --doc-max-tokens and --tokenizer together, found only one of them");
@@ -113,7 +119,7 @@ std::function<int()> add_convert_command(CLI::App& app) {
       ->capture_default_str();
   command
       ->add_option("--max-documents", arguments->max_documents,
-                   "passages of a record, gold ones first (default: 20, tune 5, scp 64)")
+                   "passages of a record, gold ones first (default: 20, tune 5)")
       ->check(CLI::Range(std::int64_t{1}, kMaxDocuments));
   command
       ->add_option("--doc-max-tokens", arguments->doc_max_tokens,

@@ -103,7 +103,8 @@ std::vector<std::size_t> chosen_passages(const BenchmarkQuestion& question,
   std::erase_if(chosen, [&](std::size_t i) { return is_blank(question.passages[i]); });
   line.num_blank_passages = static_cast<std::int64_t>(question.passages.size() - chosen.size());
   const auto limit = static_cast<std::size_t>(settings.max_documents);
-  if (chosen.size() > limit) {
+  // Rows of pretraining hold one passage each.
+  if (chosen.size() > limit && settings.kind != RecordKind::kScp) {
     line.num_left_out_passages = static_cast<std::int64_t>(chosen.size() - limit);
     std::stable_partition(chosen.begin(), chosen.end(),
                           [&](std::size_t i) { return question.passages[i].is_relevant; });
@@ -117,6 +118,18 @@ std::vector<std::size_t> chosen_passages(const BenchmarkQuestion& question,
     }
   }
   return chosen;
+}
+
+// Chunks may be more than a record holds: the last ones go, those that are not relevant first.
+void keep_what_a_record_holds(std::vector<Document>& documents, BenchmarkRecordLine& line) {
+  for (const bool is_relevant : {false, true}) {
+    for (std::size_t i = documents.size(); i > 0; --i) {
+      if (documents.size() <= static_cast<std::size_t>(kMaxDocuments)) break;
+      if (documents[i - 1].is_relevant != is_relevant) continue;
+      documents.erase(documents.begin() + static_cast<std::ptrdiff_t>(i - 1));
+      ++line.num_left_out_chunks;
+    }
+  }
 }
 
 std::vector<Document> documents_of(const BenchmarkQuestion& question,
@@ -142,15 +155,7 @@ std::vector<Document> documents_of(const BenchmarkQuestion& question,
       documents.push_back({std::move(part.text), passage.is_relevant});
     }
   }
-  // Chunks may be more than a record holds: the last ones go, those that are not relevant first.
-  for (const bool is_relevant : {false, true}) {
-    for (std::size_t i = documents.size(); i > 0; --i) {
-      if (documents.size() <= static_cast<std::size_t>(kMaxDocuments)) break;
-      if (documents[i - 1].is_relevant != is_relevant) continue;
-      documents.erase(documents.begin() + static_cast<std::ptrdiff_t>(i - 1));
-      ++line.num_left_out_chunks;
-    }
-  }
+  if (settings.kind != RecordKind::kScp) keep_what_a_record_holds(documents, line);
   return documents;
 }
 
@@ -165,10 +170,7 @@ RecordKind parse_record_kind(std::string_view name) {
                     std::string(name) + "\"");
 }
 
-std::int64_t default_max_documents(RecordKind kind) {
-  if (kind == RecordKind::kScp) return kMaxDocuments;
-  return kind == RecordKind::kTune ? 5 : 20;
-}
+std::int64_t default_max_documents(RecordKind kind) { return kind == RecordKind::kTune ? 5 : 20; }
 
 BenchmarkRecordLine to_record_line(const BenchmarkQuestion& question,
                                    const BenchmarkRecordSettings& settings) {

@@ -97,6 +97,7 @@ LineChart rate_chart(const Comparison& comparison, const ComparisonBlock& block,
     rates.insert(rate);
     std::string select = to_string(result.settings.select);
     std::replace(select.begin(), select.end(), '_', ' ');
+    if (!result.settings.encoder.empty()) select += " (" + result.settings.encoder + ")";
     const std::string kind = result.origin.stage + ", " + select + ", " +
                              std::to_string(result.settings.num_selected) + " documents";
     ChartSeries& line = lines[kind];

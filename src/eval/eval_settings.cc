@@ -2,6 +2,7 @@
 #include "clara/eval/eval_settings.h"
 
 #include <array>
+#include <filesystem>
 #include <utility>
 
 #include "clara/common/error.h"
@@ -75,17 +76,34 @@ DocumentSelector default_selector(std::string_view stage) {
                                                   : DocumentSelector::kGiven;
 }
 
-bool needs_encoder(DocumentSelector selector) {
-  return selector == DocumentSelector::kDense || selector == DocumentSelector::kCrossEncoder;
+bool needs_encoder(const EvalSettings& settings) {
+  return settings.context != AnswerContext::kNone &&
+         (settings.select == DocumentSelector::kDense ||
+          settings.select == DocumentSelector::kCrossEncoder);
 }
 
 void check_encoder(const EvalSettings& settings) {
-  if (needs_encoder(settings.select) == !settings.encoder.empty()) return;
-  throw ConfigError(settings.encoder.empty()
-                        ? "select: " + to_string(settings.select) +
-                              " needs the folder of its encoder (--encoder)"
-                        : "encoder: expected select dense or cross_encoder with it, found " +
-                              to_string(settings.select));
+  const std::string found =
+      to_string(settings.select) + " and context " + to_string(settings.context);
+  if (needs_encoder(settings) && settings.encoder.empty()) {
+    throw ConfigError("select: " + to_string(settings.select) +
+                      " needs the folder of its encoder (--encoder)");
+  }
+  if (!needs_encoder(settings) && !settings.encoder.empty()) {
+    throw ConfigError(
+        "encoder: expected select dense or cross_encoder, and documents, with it, found select " +
+        found);
+  }
+  const bool has_prefix = !settings.query_prefix.empty() || !settings.passage_prefix.empty();
+  if (has_prefix && settings.select != DocumentSelector::kDense) {
+    throw ConfigError(
+        "query_prefix, passage_prefix: expected select dense with them, found select " + found);
+  }
+  if (!settings.encoder.empty() &&
+      !std::filesystem::exists(std::filesystem::path(settings.encoder) / "config.json")) {
+    throw DataError(settings.encoder +
+                    ": expected the folder of an encoder, found no config.json in it");
+  }
 }
 
 std::string eval_folder_name(const EvalSettings& settings, DocumentSelector usual) {

@@ -107,9 +107,18 @@ std::string unusual_kind(const EvalResult& result) {
   if (settings.context == AnswerContext::kNone) return " (no documents)";
   std::string kind;
   if (settings.select != default_selector(result.origin.stage)) kind = to_string(settings.select);
+  if (needs_encoder(settings)) kind += " " + last_parts(settings.encoder, 1);
   if (settings.context != AnswerContext::kLatents)
     kind += (kind.empty() ? "" : ", ") + to_string(settings.context);
   return kind.empty() ? "" : " (" + kind + ")";
+}
+
+/// What the questions are called: of records of this project, the name of their file.
+std::string benchmark_name(const EvalResult& result) {
+  fs::path file = fs::path(result.origin.data).filename();
+  if (result.settings.benchmark != "records" || file.empty()) return result.settings.benchmark;
+  if (file.extension() == ".gz") file = file.stem();
+  return file.stem().string();
 }
 
 /// At most `max_characters` code points.
@@ -197,6 +206,7 @@ MethodResult read_method_result(const FoundResult& found, const ExampleLimits& l
   MethodResult method;
   method.folder = found.folder;
   method.result = read_result(found.folder / "scores.json");
+  method.result.settings.benchmark = benchmark_name(method.result);
   std::int32_t& rate = method.result.origin.compression_rate;
   if (rate == 0) rate = rate_of_run(found.owner);
   const fs::path predictions = found.folder / "predictions.jsonl";

@@ -125,9 +125,10 @@ double rate(std::int64_t count, double seconds) {
 bool same_question(const EvalResult& a, const EvalResult& b) {
   const auto key = [](const EvalResult& r) {
     const EvalSettings& s = r.settings;
-    return std::make_tuple(s.benchmark, s.setting, s.select, s.encoder, s.context, s.num_selected,
-                           s.max_new_tokens, s.max_sequence_tokens, s.max_rows, s.seed,
-                           r.origin.checkpoint, r.origin.base, r.origin.data, r.origin.dtype);
+    return std::make_tuple(s.benchmark, s.setting, s.select, s.encoder, s.query_prefix,
+                           s.passage_prefix, s.context, s.num_selected, s.max_new_tokens,
+                           s.max_sequence_tokens, s.max_rows, s.seed, r.origin.checkpoint,
+                           r.origin.base, r.origin.data, r.origin.dtype);
   };
   return key(a) == key(b);
 }
@@ -148,7 +149,11 @@ std::string result_to_json(const EvalResult& result) {
                         {"max_rows", s.max_rows},
                         {"seed", s.seed},
                         {"max_batch_tokens", s.max_batch_tokens}};
-  if (!s.encoder.empty()) object["settings"]["encoder"] = s.encoder;
+  for (const auto& [key, value] : {std::pair{"encoder", &s.encoder},
+                                   {"query_prefix", &s.query_prefix},
+                                   {"passage_prefix", &s.passage_prefix}}) {
+    if (!value->empty()) object["settings"][key] = *value;
+  }
   const EvalOrigin& origin = result.origin;
   object["origin"] = {{"checkpoint", origin.checkpoint},
                       {"stage", origin.stage},
@@ -199,7 +204,11 @@ EvalResult read_result(const std::filesystem::path& path) {
   } catch (const ConfigError& error) {
     throw DataError(path.string() + ": settings: " + error.what());
   }
-  if (settings.has("encoder")) result.settings.encoder = settings.get<std::string>("encoder");
+  for (const auto& [key, value] : {std::pair{"encoder", &result.settings.encoder},
+                                   {"query_prefix", &result.settings.query_prefix},
+                                   {"passage_prefix", &result.settings.passage_prefix}}) {
+    if (settings.has(key)) *value = settings.get<std::string>(key);
+  }
   result.settings.benchmark = settings.get<std::string>("benchmark");
   result.settings.num_selected = settings.get<std::int32_t>("num_selected");
   result.settings.max_new_tokens = settings.get<std::int32_t>("max_new_tokens");

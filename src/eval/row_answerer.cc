@@ -192,7 +192,6 @@ void RowAnswerer::rank_by_text(const AnswerRequest& request, RowAnswer& answer) 
                                      &answer.scores);
     return;
   }
-  const ScopeTimer timer(times_.encode_seconds);
   answer.scores = text_ranker_->scores(request.question, request.candidates.documents);
   answer.ranking = descending_order(answer.scores);
 }

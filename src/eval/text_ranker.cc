@@ -45,11 +45,13 @@ class PairRanker final : public TextRanker {
 
 std::unique_ptr<const TextRanker> open_text_ranker(const EvalSettings& settings) {
   check_encoder(settings);
-  if (settings.select == DocumentSelector::kDense)
-    return std::make_unique<DenseRanker>(TextEncoder(settings.encoder));
+  if (!needs_encoder(settings)) return nullptr;
   if (settings.select == DocumentSelector::kCrossEncoder)
     return std::make_unique<PairRanker>(CrossEncoder(settings.encoder));
-  return nullptr;
+  EncoderSettings encoder;
+  if (!settings.query_prefix.empty()) encoder.query_prefix = settings.query_prefix;
+  if (!settings.passage_prefix.empty()) encoder.passage_prefix = settings.passage_prefix;
+  return std::make_unique<DenseRanker>(TextEncoder(settings.encoder, encoder));
 }
 
 }  // namespace clara

@@ -130,8 +130,13 @@ Tensor BertModel::pooled(const std::vector<const TypedTokens*>& inputs, Pooling 
     const auto length = static_cast<std::int32_t>(input->ids.size());
     ids.insert(ids.end(), input->ids.begin(), input->ids.end());
     types.insert(types.end(), input->types.begin(), input->types.end());
+    // RoBERTa does not count a padding token, which a text may spell.
     const auto first = static_cast<std::int32_t>(config_.first_position);
-    for (std::int32_t i = 0; i < length; ++i) positions.push_back(first + i);
+    std::int32_t num_counted = 0;
+    for (const TokenId id : input->ids) {
+      const bool is_padding = config_.is_xlm_roberta && id == first - 1;
+      positions.push_back(is_padding ? first - 1 : first + num_counted++);
+    }
     layout.begins.push_back(layout.begins.back() + length);
   }
   const std::int64_t num_tokens = layout.begins.back();

@@ -107,12 +107,30 @@ class EvaluationTest(EvaluationCase):
         for options, code, message in (
             (("--select", "dense"), USAGE, "dense needs the folder of its encoder (--encoder)"),
             (("--select", "bm25", "--encoder", str(ENCODERS["dense"])), USAGE, "expected select dense or cross_encoder"),
-            (("--select", "dense", "--encoder", "gone"), DATA, "gone"),
+            (("--select", "dense", "--encoder", "gone"), DATA, "gone: expected the folder of an encoder"),
+            (("--select", "dense", "--encoder", "gone", "--num-processes", "2"), DATA, "gone: expected the folder of an encoder"),
+            (("--select", "dense", "--encoder", str(ENCODERS["cross_encoder"]), "--num-processes", "2"), None, "pooling"),
+            (("--context", "none", "--select", "dense", "--encoder", str(ENCODERS["dense"])), USAGE, "and documents, with it"),
+            (("--select", "bm25", "--query-prefix", "query: "), USAGE, "expected select dense with them"),
             (("--select", "cross_encoder", "--encoder", str(ENCODERS["dense"])), DATA, "reranker"),
         ):
             with self.subTest(options):
-                self.assert_refused(self.evaluate(*options, "--output", "refused"), code, message)
+                outcome = self.evaluate(*options, "--output", "refused")
+                self.assertNotEqual(outcome.code, OK, outcome)
+                if code is not None:  # of several ranks the one that is told first decides
+                    self.assert_refused(outcome, code, message)
+                self.assert_told(outcome, message)
                 self.assertFalse((self.here / "refused").exists())
+
+    def test_ranks_share_the_work_of_an_encoder(self):
+        """And what goes before a question moves its scores."""
+        dense = ("--select", "dense", "--encoder", str(ENCODERS["dense"]))
+        self.assert_ended(self.evaluate(*dense, "--output", "alone"))
+        self.assert_ended(self.evaluate(*dense, "--num-processes", "2", "--output", "shared"))
+        self.assert_ended(self.evaluate(*dense, "--query-prefix", "the tower: ", "--output", "prefixed"))
+        alone, shared, prefixed = (read_jsonl(self.here / name / "predictions.jsonl") for name in ("alone", "shared", "prefixed"))
+        self.assertEqual([p["ranking"] for p in alone], [p["ranking"] for p in shared])
+        self.assertNotEqual([p["scores"] for p in alone], [p["scores"] for p in prefixed])
 
     def test_the_selection_decides_which_documents_are_read(self):
         for setting, select, _, predictions in self.each():

@@ -46,29 +46,36 @@ class ResultsScriptTest(ProgramCase):
 
     def test_published_files_become_a_report_and_a_second_run_finds_all_there(self):
         folder = self.files("whole")
-        options = ("--scp-rows", "scp.jsonl", "--questions", "hotpot.json", "--steps", "1,1,1", "--init-from", "none",
-                   "--out", "out")  # fmt: skip
+        encoders = PROJECT / "tests/fixtures/retrieval"
+        options = ("--scp-rows", "scp.jsonl", "--questions", "hotpot.json", "again.json", "--steps", "1,1,1", "--out", "out",
+                   "--encoder", str(encoders / "mean"), "--reranker", str(encoders / "cross"))  # fmt: skip
+        # The same passages under other questions, in another order.
+        (folder / "again.json").write_text(json.dumps([{**row, "question": f"And {row['question']}", "_id": f"again{row['_id']}"}
+                                                       for row in reversed(hotpot_rows())]), encoding="utf-8")  # fmt: skip
         outcome = self.run_script(folder, *options)
         self.assert_ended(outcome, OK)
         out = folder / "out"
         parts = {name: {row["id"] for row in read_jsonl(out / f"data/{name}.jsonl")}
                  for name in ("own", "joint_train", "joint_valid", "tune_train", "tune_valid")}  # fmt: skip
         self.assertEqual({name: len(ids) for name, ids in parts.items()},
-                         {"own": 2, "joint_train": 7, "joint_valid": 1, "tune_train": 7, "tune_valid": 1})  # fmt: skip
+                         {"own": 4, "joint_train": 15, "joint_valid": 1, "tune_train": 15, "tune_valid": 1})  # fmt: skip
         for stage in ("joint", "tune"):
-            self.assertEqual(len(parts["own"] | parts[f"{stage}_train"] | parts[f"{stage}_valid"]), NUM_QUESTIONS)
+            self.assertEqual(len(parts["own"] | parts[f"{stage}_train"] | parts[f"{stage}_valid"]), 2 * NUM_QUESTIONS)
         self.assertEqual(len(read_jsonl(out / "data/scp_questions.jsonl")), 16)
         passages = read_jsonl(out / "data/scp.jsonl")
         self.assertEqual(len(passages), NUM_QUESTIONS, "each passage once")
         self.assertTrue(all(row["answers"] == row["docs"] for row in passages))
         evaluations = sorted(path.parent.name for path in out.glob("eval/*/scores.json"))
-        self.assertEqual(len(evaluations), 18)
+        self.assertEqual(len(evaluations), 27)
         for name in ("report.html", "report.md"):
             self.assertTrue(list((out / "report").glob(name)), name)
-        for method in ("no document", "latents of tune, supervised", "latents of joint, its own index"):
+        self.assertRegex(outcome.out, r"own|corpus")
+        for method in ("no document", "latents of tune, reranker", "text, dense index", "text, BM25 reranked", "latents of tune, supervised", "latents of joint, its own index"):
             self.assertIn(method, outcome.out)
         looks = ("logit_lens_compressor", "logit_lens_query_reasoner", "latent_space", "paraphrase", "efficiency")
         self.assertTrue(all((out / f"analysis/{name}.json").is_file() for name in looks))
+        refused = self.run_script(folder, *options[:-2])
+        self.assert_refused(refused, USAGE, "reranker", "has results of other arguments")
         before = snapshot(out)
         again = self.run_script(folder, *options)
         self.assert_ended(again, OK)
@@ -86,7 +93,7 @@ class ResultsScriptTest(ProgramCase):
             ((*good, "--steps", "1,2"), USAGE, "--steps: expected three numbers"),
             ((*good, "--rows", "many"), USAGE, "--rows: expected a number, found many"),
             (("--scp-rows", "absent.jsonl", "--questions", "hotpot.json"), DATA, "absent.jsonl: no such file"),
-            ((*good, "--init-from", "absent"), DATA, "absent: expected a checkpoint"),
+            ((*good, "--init-from", "absent"), DATA, "absent: expected a checkpoint's folder"),
             ((*good, "--encoder", "absent"), DATA, "absent: expected a model's folder"),
             ((*good, "--reranker", "absent"), DATA, "absent: expected a model's folder"),
         ):

@@ -118,27 +118,28 @@ class ChatServer:
             self.num_open += 1
             self.most_open = max(self.most_open, self.num_open)
         try:
-            self.answer(handler)
-        finally:
-            with self.lock:
-                self.num_open -= 1
-
-    def answer(self, handler):
-        try:
-            body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-            with self.lock:
-                request = Request(len(self.requests), body, dict(handler.headers))
-                request.path = handler.path
-                self.requests.append(request)
-            response = self.respond(request)
-            if response is None:
-                response = self.teacher.answer(request.prompt)
-            if isinstance(response, str):
-                response = Response(completion(response))
-            time.sleep(response.delay or self.delay)
+            try:
+                response = self.make_response(handler)
+            finally:
+                with self.lock:  # before the client can ask again
+                    self.num_open -= 1
             self.send(handler, response)
         except (BrokenPipeError, ConnectionResetError):
             pass  # a client that was killed
+
+    def make_response(self, handler):
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        with self.lock:
+            request = Request(len(self.requests), body, dict(handler.headers))
+            request.path = handler.path
+            self.requests.append(request)
+        response = self.respond(request)
+        if response is None:
+            response = self.teacher.answer(request.prompt)
+        if isinstance(response, str):
+            response = Response(completion(response))
+        time.sleep(response.delay or self.delay)
+        return response
 
     @staticmethod
     def send(handler, response):

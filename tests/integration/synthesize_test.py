@@ -181,7 +181,8 @@ class LoopTest(SynthesizeCase):
         server = self.serve(delay=0.1)
         outcome = self.synthesize(server, "--kinds", "simple_qa", "--concurrency", 3)
         self.assert_ended(outcome)
-        self.assertEqual(server.most_open, 3)
+        self.assertLessEqual(server.most_open, 3)
+        self.assertGreater(server.most_open, 1)
         self.assertRegex(outcome.err, r"[0-9.]+ documents/s, [0-9]+ rows kept, 0 dropped, [0-9]+ \+ [0-9]+ tokens")
 
     def test_shards_have_every_document_once(self):

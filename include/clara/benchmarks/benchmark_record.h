@@ -35,8 +35,8 @@ struct BenchmarkRecordSettings {
   ChunkSettings chunks;  ///< repeat_title is set by the document's layout
 };
 
-/// Passages that a limit of 20 candidates (the paper's) or of 5 documents in a prompt leaves; of
-/// pretraining rows, which hold one each, as many as any record may have.
+/// Passages that a limit of 20 candidates (the paper's) or of 5 documents in a prompt leaves; no
+/// matter to pretraining rows, which hold one each.
 std::int64_t default_max_documents(RecordKind kind);
 
 struct BenchmarkRecordLine {
@@ -65,7 +65,8 @@ struct PassageTexts {
   BenchmarkRecordLine counts;
 };
 
-/// The passages of a question as to_record_line() writes them.
+/// All passages of a question (with kScp; else as many as a record has), as to_record_line() writes
+/// them.
 PassageTexts passage_texts(const BenchmarkQuestion& question,
                            const BenchmarkRecordSettings& settings);
 

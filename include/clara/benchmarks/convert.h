@@ -47,9 +47,9 @@ struct ConvertReport {
   std::int64_t num_without_documents = 0;
   std::int64_t num_answers = 0;
   std::int64_t num_aliased_rows = 0;  ///< that got answers from `aliases`
-  std::int64_t num_passages = 0;      ///< of written rows, as published
-  std::int64_t num_documents = 0;     ///< written
-  std::int64_t num_relevant = 0;      ///< of them
+  std::int64_t num_passages = 0;   ///< of written rows, as published (pretraining: their documents)
+  std::int64_t num_documents = 0;  ///< written
+  std::int64_t num_relevant = 0;   ///< of them
   std::int64_t num_split_documents = 0;
   std::int64_t num_left_out_passages = 0;  ///< behind max_documents
   std::int64_t num_left_out_chunks = 0;    ///< behind kMaxDocuments

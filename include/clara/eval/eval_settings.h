@@ -47,14 +47,13 @@ std::vector<std::string> answer_context_names();
 /// query_reasoner after joint and retriever training, else given.
 DocumentSelector default_selector(std::string_view stage);
 
-/// Whether it ranks by EvalSettings::encoder.
-bool needs_encoder(DocumentSelector selector);
-
 struct EvalSettings {
   std::string benchmark = "records";
   EvalSetting setting = EvalSetting::kNormal;
   DocumentSelector select = DocumentSelector::kQueryReasoner;
   AnswerContext context = AnswerContext::kLatents;
+  /// Before a question or a document that a dense encoder reads; empty: as its folder says.
+  std::string query_prefix, passage_prefix;
   std::string encoder;  ///< of dense and cross_encoder: its Hugging Face folder; else empty
   std::int32_t num_selected = 5;     ///< S: documents in the prompt at most
   std::int32_t max_new_tokens = 64;  ///< of an answer
@@ -65,7 +64,11 @@ struct EvalSettings {
   std::int64_t max_batch_tokens = 8192;  ///< of one pass; changes no result beyond rounding
 };
 
-/// Throws ConfigError for a selector that lacks its encoder, and for an encoder without use.
+/// Whether documents are ranked by EvalSettings::encoder.
+bool needs_encoder(const EvalSettings& settings);
+
+/// Throws ConfigError where the encoder is missing or has no use, and for prefixes without a dense
+/// selection; DataError for a folder without config.json.
 void check_encoder(const EvalSettings& settings);
 
 /// "<benchmark>_<setting>", then "_<select>" where it is not `usual` and "_<context>" where that is

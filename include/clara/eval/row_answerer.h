@@ -34,7 +34,7 @@ struct RowAnswer {
   std::vector<std::int32_t> selected;  ///< in the prompt, in its order
 };
 
-/// Documents are encoded once while they are kept (in memory, up to a limit).
+/// Latents of documents are made once while they are kept (in memory, up to a limit).
 class RowAnswerer {
  public:
   /// `opened` must outlive this. Throws as open_text_ranker() for the settings' encoder.

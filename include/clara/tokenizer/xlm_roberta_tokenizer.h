@@ -1,4 +1,4 @@
-// The tokenizer of XLM-RoBERTa's family (BGE-M3, BGE's rerankers, multilingual E5): a SentencePiece
+// The tokenizer of XLM-RoBERTa's family (BGE-M3, BGE's rerankers): a SentencePiece
 // model whose ids are moved.
 #pragma once
 

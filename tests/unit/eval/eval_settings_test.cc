@@ -35,14 +35,30 @@ TEST(EvalSettings, AnUnknownNameIsAnErrorThatListsTheKnownOnes) {
 }
 
 TEST(EvalSettings, AnEncoderAndItsSelectorBelongTogether) {
-  EvalSettings settings;
+  const std::string encoder = std::string(CLARA_SOURCE_DIR) + "/tests/fixtures/retrieval/cls";
   for (const auto& name : document_selector_names()) {
+    EvalSettings settings;
     settings.select = parse_document_selector(name);
-    settings.encoder = needs_encoder(settings.select) ? "models/minilm" : "";
+    const bool is_needed = name == "dense" || name == "cross_encoder";
+    EXPECT_EQ(needs_encoder(settings), is_needed) << name;
+    settings.encoder = is_needed ? encoder : "";
     EXPECT_NO_THROW(check_encoder(settings)) << name;
-    settings.encoder = needs_encoder(settings.select) ? "" : "models/minilm";
+    settings.encoder = is_needed ? "" : encoder;
+    EXPECT_THROW(check_encoder(settings), ConfigError) << name;
+    // Without documents nothing is ranked.
+    settings.encoder = encoder;
+    settings.context = AnswerContext::kNone;
     EXPECT_THROW(check_encoder(settings), ConfigError) << name;
   }
+  EvalSettings settings;
+  settings.select = DocumentSelector::kDense;
+  settings.encoder = "nowhere";
+  EXPECT_THROW(check_encoder(settings), DataError);
+  settings.encoder = encoder;
+  settings.query_prefix = "query: ";
+  EXPECT_NO_THROW(check_encoder(settings));
+  settings.select = DocumentSelector::kCrossEncoder;
+  EXPECT_THROW(check_encoder(settings), ConfigError);
 }
 
 TEST(EvalSettings, OnlyStagesThatTrainTheQueryReasonerSelectWithIt) {

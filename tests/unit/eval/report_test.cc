@@ -21,6 +21,8 @@ EvalResult example() {
   result.settings.setting = EvalSetting::kOracle;
   result.settings.select = DocumentSelector::kDense;
   result.settings.encoder = "models/minilm";
+  result.settings.query_prefix = "query: ";
+  result.settings.passage_prefix = "passage: ";
   result.settings.context = AnswerContext::kText;
   result.settings.num_selected = 3;
   result.settings.max_new_tokens = 32;
@@ -53,6 +55,8 @@ TEST(ScoresFile, ReadsBackToTheSameResult) {
   EXPECT_EQ(read.scores.best.mean.f1, 1.0 / 3);
   EXPECT_EQ(read.settings.select, DocumentSelector::kDense);
   EXPECT_EQ(read.settings.encoder, "models/minilm");
+  EXPECT_EQ(read.settings.query_prefix, "query: ");
+  EXPECT_EQ(read.settings.passage_prefix, "passage: ");
   EXPECT_EQ(read.origin.step, 120);
   EXPECT_EQ(read.times.generate_seconds, 8.0);
   EXPECT_EQ(scores_to_json(read.scores), scores_to_json(example().scores));
@@ -105,6 +109,8 @@ TEST(SameQuestion, IsDecidedByWhatCanChangeAScore) {
     return !same_question(example(), changed);
   };
   EXPECT_TRUE(differs([](EvalResult& r) { r.settings.setting = EvalSetting::kNormal; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.settings.query_prefix = ""; }));
+  EXPECT_TRUE(differs([](EvalResult& r) { r.settings.passage_prefix = ""; }));
   EXPECT_TRUE(differs([](EvalResult& r) { r.settings.encoder = "models/bge"; }));
   EXPECT_TRUE(differs([](EvalResult& r) { r.settings.select = DocumentSelector::kAll; }));
   EXPECT_TRUE(differs([](EvalResult& r) { r.settings.context = AnswerContext::kLatents; }));
