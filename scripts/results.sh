@@ -179,7 +179,7 @@ done
 
 begin_phase "evaluate"
 results=()
-# evaluate METHOD FILE SETTING OPTION...
+# evaluate METHOD FILE SETTING OPTION...: "text" is read by the base model, what "tune" and "joint" read are latents.
 evaluate() {
   local method=$1 file=$2 setting=$3 folder
   shift 3
@@ -193,31 +193,32 @@ own=$data/own.jsonl corpus=$(corpus_of bm25)
 # The passages that a question was published with.
 evaluate "no document" "$own" normal "${tuned[@]}" --context none
 evaluate "text, BM25" "$own" normal "${tuned[@]}" --select bm25 --context text
-evaluate "latents of tune, random" "$own" normal "${tuned[@]}" --select random
-evaluate "latents of tune, BM25" "$own" normal "${tuned[@]}" --select bm25
-[[ -z $encoder ]] || evaluate "latents of tune, dense" "$own" normal "${tuned[@]}" --select dense --encoder "$encoder"
-[[ -z $reranker ]] || evaluate "latents of tune, reranker" "$own" normal "${tuned[@]}" --select cross_encoder --encoder "$reranker"
-evaluate "latents of tune, its compressor" "$own" normal "${tuned[@]}" --select query_reasoner
-evaluate "latents of tune, supervised" "$own" normal "${supervised[@]}"
-evaluate "latents of joint" "$own" normal "${joint[@]}"
+evaluate "tune, random" "$own" normal "${tuned[@]}" --select random
+evaluate "tune, BM25" "$own" normal "${tuned[@]}" --select bm25
+[[ -z $encoder ]] || evaluate "tune, dense" "$own" normal "${tuned[@]}" --select dense --encoder "$encoder"
+[[ -z $reranker ]] || evaluate "tune, reranker" "$own" normal "${tuned[@]}" --select cross_encoder --encoder "$reranker"
+evaluate "tune, compressor" "$own" normal "${tuned[@]}" --select query_reasoner
+evaluate "tune, supervised" "$own" normal "${supervised[@]}"
+evaluate "joint" "$own" normal "${joint[@]}"
 # Twenty from the whole corpus, without and with the gold ones put in. The first five are BM25's best; with the gold ones put in it
 # ranks the twenty, since "given" would put all gold ones into the prompt.
 for setting in normal oracle; do
+  evaluate "no document" "$corpus" "$setting" "${tuned[@]}" --context none
   bm25=(--select given)
   [[ $setting == normal ]] || bm25=(--select bm25)
   evaluate "text, BM25" "$corpus" "$setting" "${tuned[@]}" "${bm25[@]}" --context text
-  evaluate "latents of tune, BM25" "$corpus" "$setting" "${tuned[@]}" "${bm25[@]}"
-  [[ -z $encoder ]] || evaluate "latents of tune, dense" "$corpus" "$setting" "${tuned[@]}" --select dense --encoder "$encoder"
-  [[ -z $reranker ]] || evaluate "latents of tune, reranker" "$corpus" "$setting" "${tuned[@]}" --select cross_encoder --encoder "$reranker"
-  evaluate "latents of tune, its compressor" "$corpus" "$setting" "${tuned[@]}" --select query_reasoner
-  evaluate "latents of tune, supervised" "$corpus" "$setting" "${supervised[@]}"
-  evaluate "latents of joint" "$corpus" "$setting" "${joint[@]}"
+  evaluate "tune, BM25" "$corpus" "$setting" "${tuned[@]}" "${bm25[@]}"
+  [[ -z $encoder ]] || evaluate "tune, dense" "$corpus" "$setting" "${tuned[@]}" --select dense --encoder "$encoder"
+  [[ -z $reranker ]] || evaluate "tune, reranker" "$corpus" "$setting" "${tuned[@]}" --select cross_encoder --encoder "$reranker"
+  evaluate "tune, compressor" "$corpus" "$setting" "${tuned[@]}" --select query_reasoner
+  evaluate "tune, supervised" "$corpus" "$setting" "${supervised[@]}"
+  evaluate "joint" "$corpus" "$setting" "${joint[@]}"
 done
 # The best of the whole corpus as other indexes see it.
 [[ -z $encoder ]] || evaluate "text, dense index" "$(corpus_of dense)" normal "${tuned[@]}" --select given --context text
-[[ -z $encoder ]] || evaluate "latents of tune, dense index" "$(corpus_of dense)" normal "${tuned[@]}" --select given
-[[ -z $reranker ]] || evaluate "text, BM25 reranked" "$(corpus_of reranked)" normal "${tuned[@]}" --select given --context text
-evaluate "latents of joint, its own index" "$(corpus_of latent)" normal "${joint[@]}" --select given
+[[ -z $encoder ]] || evaluate "tune, dense index" "$(corpus_of dense)" normal "${tuned[@]}" --select given
+[[ -z $reranker ]] || evaluate "text, reranked index" "$(corpus_of reranked)" normal "${tuned[@]}" --select given --context text
+evaluate "joint, latent index" "$(corpus_of latent)" normal "${joint[@]}" --select given
 
 begin_phase "analysis"
 # analyze FILE KIND OPTION...: one look into a checkpoint, whose results are FILE in analysis/.

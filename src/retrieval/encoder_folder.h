@@ -19,8 +19,9 @@ struct BertConfig {
   std::int64_t num_layers = 0;
   std::int64_t num_heads = 0;
   std::int64_t vocab_rows = 0;
-  std::int64_t max_positions = 0;   ///< of an input
-  std::int64_t first_position = 0;  ///< row of the first token's position; RoBERTa: behind that of <pad>
+  std::int64_t max_positions = 0;  ///< of an input
+  std::int64_t first_position =
+      0;  ///< row of the first token's position; RoBERTa: behind that of <pad>
   std::int64_t num_types = 0;
   double layer_norm_eps = 1e-12;
 

@@ -66,11 +66,12 @@ class ResultsScriptTest(ProgramCase):
         self.assertEqual(len(passages), NUM_QUESTIONS, "each passage once")
         self.assertTrue(all(row["answers"] == row["docs"] for row in passages))
         evaluations = sorted(path.parent.name for path in out.glob("eval/*/scores.json"))
-        self.assertEqual(len(evaluations), 27)
+        self.assertEqual(len(evaluations), 29)
         for name in ("report.html", "report.md"):
             self.assertTrue(list((out / "report").glob(name)), name)
-        self.assertRegex(outcome.out, r"own|corpus")
-        for method in ("no document", "latents of tune, reranker", "text, dense index", "text, BM25 reranked", "latents of tune, supervised", "latents of joint, its own index"):
+        for benchmark in ("own", "corpus"):
+            self.assertRegex(outcome.out, rf"(?m)^{benchmark}$")
+        for method in ("no document", "tune, reranker", "text, dense index", "text, reranked index", "tune, supervised", "joint, latent index"):
             self.assertIn(method, outcome.out)
         looks = ("logit_lens_compressor", "logit_lens_query_reasoner", "latent_space", "paraphrase", "efficiency")
         self.assertTrue(all((out / f"analysis/{name}.json").is_file() for name in looks))

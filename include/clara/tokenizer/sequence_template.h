@@ -55,7 +55,7 @@ class SequenceTemplate {
 
 /// [CLS] A [SEP] with type 0, then B [SEP] with type 1.
 SequenceTemplate bert_sequence_template(TokenId cls, TokenId sep);
-/// <s> A </s>, and <s> A </s></s> B </s>, all of type 0.
+/// `<s> A </s>`, and `<s> A </s></s> B </s>`, all of type 0.
 SequenceTemplate roberta_sequence_template(TokenId bos, TokenId eos);
 
 }  // namespace clara
