@@ -28,6 +28,7 @@
 #include "clara/eval/benchmark_run.h"
 #include "clara/eval/document_file.h"
 #include "clara/eval/eval_settings.h"
+#include "clara/eval/opened_prompts.h"
 #include "clara/eval/report.h"
 #include "clara/eval/score.h"
 #include "clara/parallel/launch_env.h"
@@ -181,6 +182,17 @@ clara::EvalResult evaluate_as_rank(const EvaluateArguments& arguments,
   }
 }
 
+void warn_of_untrained_reader(const clara::EvalSettings& settings,
+                              const clara::ModelDescription& description) {
+  if (settings.select != clara::DocumentSelector::kQueryReasoner ||
+      settings.context == clara::AnswerContext::kNone ||
+      clara::question_reader(description) == clara::AdapterRole::kQueryReasoner) {
+    return;
+  }
+  std::cerr << "warning: the checkpoint has no trained query reasoner; its compressor reads the "
+               "questions\n";
+}
+
 int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arguments) {
   if (arguments.data.empty())
     throw clara::ConfigError("expected --data FILE with the questions (see --help)");
@@ -222,8 +234,10 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
   const clara::RowSource rows({{data.path, 1.0, 0}}, arguments.max_rows);
   clara::check_records(rows);
   // Told once: by the process that starts the ranks.
-  if (env.rank == 0 && env.world_size == 1 && !data.summary.empty())
-    std::cerr << data.summary << "\n";
+  if (env.rank == 0 && env.world_size == 1) {
+    if (!data.summary.empty()) std::cerr << data.summary << "\n";
+    warn_of_untrained_reader(planned.settings, description);
+  }
 
   if (arguments.num_processes > 1) {
     clara::tools::refuse_other_launcher(env);

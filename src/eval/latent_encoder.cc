@@ -136,8 +136,7 @@ std::int64_t LatentEncoder::dimension() const {
 }
 
 bool LatentEncoder::has_query_reasoner() const {
-  return default_selector(description().stage) == DocumentSelector::kQueryReasoner &&
-         description().holds(AdapterRole::kQueryReasoner);
+  return question_reader(description()) == AdapterRole::kQueryReasoner;
 }
 
 EncoderDescription LatentEncoder::describe() const {
@@ -206,10 +205,9 @@ Tensor LatentEncoder::encode_queries(const std::vector<std::string>& queries) co
   if (queries.empty()) return torch::empty({0, dimension()});
   std::atomic<std::int64_t> num_cut{0};
   const std::vector<TokenIds> ids = encoder_ids(queries, num_cut);
-  Tensor vectors = unit_vectors(encode_documents(
-      *models_.front().model,
-      has_query_reasoner() ? AdapterRole::kQueryReasoner : AdapterRole::kCompressor,
-      pointers_to(ids), settings_.max_batch_tokens));
+  Tensor vectors =
+      unit_vectors(encode_documents(*models_.front().model, question_reader(description()),
+                                    pointers_to(ids), settings_.max_batch_tokens));
   check_finite(vectors, "question",
                [&](std::size_t row) -> const std::string& { return queries[row]; });
   return vectors;

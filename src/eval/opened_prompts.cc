@@ -1,6 +1,8 @@
 // The settings of a checkpoint's description.
 #include "clara/eval/opened_prompts.h"
 
+#include "clara/eval/eval_settings.h"
+
 namespace clara {
 
 PromptBuilder make_prompt_builder(const OpenedModel& opened, std::int32_t num_selected,
@@ -11,6 +13,12 @@ PromptBuilder make_prompt_builder(const OpenedModel& opened, std::int32_t num_se
   settings.seed = seed;
   return {*opened.text.tokenizer, opened.text.chat_format, opened.text.special_tokens,
           opened.text.bos_id,     opened.text.eos_id,      settings};
+}
+
+AdapterRole question_reader(const ModelDescription& description) {
+  const bool is_trained = default_selector(description.stage) == DocumentSelector::kQueryReasoner &&
+                          description.holds(AdapterRole::kQueryReasoner);
+  return is_trained ? AdapterRole::kQueryReasoner : AdapterRole::kCompressor;
 }
 
 }  // namespace clara

@@ -211,9 +211,10 @@ torch::Tensor RowAnswerer::rank_by_query_reasoner(const std::vector<AnswerReques
   const ScopeTimer timer(times_.encode_seconds);
   std::vector<const TokenIds*> pointers;
   for (const TokenIds& question : questions) pointers.push_back(&question);
-  const torch::Tensor vectors = encode_documents(*opened_.model, AdapterRole::kQueryReasoner,
-                                                 pointers, settings_.max_batch_tokens)
-                                    .flatten(1);
+  const torch::Tensor vectors =
+      encode_documents(*opened_.model, question_reader(opened_.description), pointers,
+                       settings_.max_batch_tokens)
+          .flatten(1);
   const torch::Tensor flat = latents.flatten(1);
   std::int64_t first = 0;
   for (std::size_t n = 0; n < requests.size(); ++n) {

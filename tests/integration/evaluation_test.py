@@ -108,6 +108,23 @@ class EvaluationTest(EvaluationCase):
             self.assertEqual(self.scores(select)["settings"]["encoder"], str(encoder))
             self.assertIn(str(encoder), (self.here / select / "report.md").read_text())
 
+    def test_before_joint_training_the_compressor_reads_the_questions(self):
+        """Not the query reasoner that the checkpoint also holds: nothing has trained that one."""
+        self.here.write("one.jsonl", self.rows[:1])
+        documents = self.rows[0]["docs"]
+        tuned = ("--checkpoint", "../tune/run/final")
+        self.assert_ended(self.here.run([program("clara-data"), "index", "latent", "--corpus", "one.jsonl", *tuned, "--out",
+                                         "tune_index", "--store", "float32", "--dtype", "float32"]))  # fmt: skip
+        self.assert_ended(self.here.run([program("clara-data"), "candidates", "--data", "one.jsonl", "--index", "tune_index",
+                                         "--out", "found_tune.jsonl", "--top", str(len(documents))]))  # fmt: skip
+        outcome = self.here.eval(*tuned, "--data", "one.jsonl", "--dtype", "float32", "--select", "query_reasoner",
+                                 "--max-new-tokens", 2, "--output", "tune_eval")  # fmt: skip
+        self.assert_ended(outcome)
+        self.assert_told(outcome, "no trained query reasoner; its compressor reads the questions")
+        prediction = read_jsonl(self.here / "tune_eval/predictions.jsonl")[0]
+        ranked = [documents[k] for k in prediction["ranking"]]
+        self.assertEqual(ranked, read_jsonl(self.here / "found_tune.jsonl")[0]["docs"])
+
     def test_an_encoder_and_its_selector_belong_together(self):
         for options, code, message in (
             (("--select", "dense"), USAGE, "dense needs the folder of its encoder (--encoder)"),
