@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Results on real text (docs/results.md): published questions become records, their passages a corpus with
-# BM25, dense and latent indexes; scp, tune and joint train on a split by question; held-out questions are answered by every
-# method, from their own candidates and from the whole corpus. Run it again at any time: it does only what is missing.
+# BM25, dense and latent indexes; scp, tune, joint and a supervised retriever train on a split by question; held-out questions are answered by
+# every method, from their own candidates and from the whole corpus. Run it again at any time: it does only what is missing.
 set -Eeuo pipefail
 
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)

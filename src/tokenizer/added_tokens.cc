@@ -35,7 +35,16 @@ bool is_single_word(std::string_view text, std::size_t begin, std::size_t end) {
   return free_before && free_after;
 }
 
+std::vector<std::string> contents_of(const std::vector<AddedToken>& tokens) {
+  std::vector<std::string> contents;
+  for (const AddedToken& token : tokens) contents.push_back(token.content);
+  return contents;
+}
+
 }  // namespace
+
+AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens)
+    : AddedTokenFinder(tokens, contents_of(tokens)) {}
 
 AddedTokenFinder::AddedTokenFinder(std::vector<AddedToken> tokens,
                                    const std::vector<std::string>& spellings)

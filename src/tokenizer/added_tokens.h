@@ -32,6 +32,8 @@ class AddedTokenFinder {
   /// `spellings[i]` is what `tokens[i]` is sought as; not empty. Of equal spellings the first
   /// counts.
   AddedTokenFinder(std::vector<AddedToken> tokens, const std::vector<std::string>& spellings);
+  /// Each token is sought as its own content.
+  explicit AddedTokenFinder(const std::vector<AddedToken>& tokens);
 
   /// A range of the text; `id` is -1 for text between tokens.
   struct Piece {

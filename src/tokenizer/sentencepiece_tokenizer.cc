@@ -150,12 +150,6 @@ std::vector<AddedToken> numbered(const Model& model, std::vector<AddedToken> add
   return added;
 }
 
-std::vector<std::string> spellings(const std::vector<AddedToken>& tokens) {
-  std::vector<std::string> contents;
-  for (const AddedToken& token : tokens) contents.push_back(token.content);
-  return contents;
-}
-
 class SentencePieceTokenizer : public VocabularyTokenizer {
  public:
   SentencePieceTokenizer(std::unique_ptr<const Model> model, const SentencePieceConfig& config,
@@ -164,7 +158,7 @@ class SentencePieceTokenizer : public VocabularyTokenizer {
         model_(std::move(model)),
         legacy_(config.legacy),
         added_(numbered(*model_, config.added_tokens, folder.string())),
-        finder_(added_, spellings(added_)) {
+        finder_(added_) {
     const Processor& pieces = model_->pieces();
     for (TokenId id = 0; id < pieces.GetPieceSize(); ++id) add_token(pieces.IdToPiece(id), id);
     for (const AddedToken& token : added_) add_token(token);

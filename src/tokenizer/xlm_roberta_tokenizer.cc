@@ -62,12 +62,6 @@ std::vector<AddedToken> special_tokens(const Processor& model) {
   return tokens;
 }
 
-std::vector<std::string> spellings(const std::vector<AddedToken>& tokens) {
-  std::vector<std::string> contents;
-  for (const AddedToken& token : tokens) contents.push_back(token.content);
-  return contents;
-}
-
 std::vector<DecodeStep> decode_steps() {
   std::vector<DecodeStep> steps(3);
   steps[0].kind = DecodeStep::Kind::kReplaceString;
@@ -85,7 +79,7 @@ class XlmRobertaTokenizer : public VocabularyTokenizer {
   XlmRobertaTokenizer(std::unique_ptr<const Processor> model, const std::filesystem::path& folder)
       : VocabularyTokenizer(decode_steps()),
         model_(std::move(model)),
-        finder_(special_tokens(*model_), spellings(special_tokens(*model_))) {
+        finder_(special_tokens(*model_)) {
     for (int id = kFirstPiece; id < model_->GetPieceSize(); ++id)
       add_token(model_->IdToPiece(id), id + kMoved);
     for (const AddedToken& token : special_tokens(*model_)) add_token(token);
