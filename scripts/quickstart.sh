@@ -12,22 +12,22 @@ source "$project/scripts/lib_output.sh"
 usage() {
   cat <<'TEXT'
 usage: scripts/quickstart.sh [options]
-  --from-scratch  train the compressor and generator anew, too (scp, then tune: hours), instead of starting from
-                  data/adapters/smollm2-135m-world; the runs are in runs/quickstart_from_scratch
+  --from-scratch  train the compressor and generator anew, too (scp of documents of 8, 16, 32 and all tokens, then tune),
+                  instead of starting from data/adapters/smollm2-135m-world; the runs are in runs/quickstart_from_scratch
   --fresh         delete data/quickstart and the runs of both kinds first
   --no-install    do not look for missing packages
   --help          this text
 TEXT
 }
 
-stages=(joint)
+runs_of_training=(joint)
 runs=runs/quickstart
 fresh=false
 with_install=true
 while (($#)); do
   case $1 in
     --from-scratch)
-      stages=(scp tune joint)
+      runs_of_training=(scp_8 scp_16 scp_32 scp tune joint)
       runs=runs/quickstart_from_scratch
       ;;
     --fresh) fresh=true ;;
@@ -54,13 +54,13 @@ fi
 
 begin_phase "build"
 cmake --preset release
-cmake --build --preset release --parallel "$(build_jobs)" --target clara-train clara-eval
+cmake --build --preset release --parallel "$(build_jobs)" --target clara-train clara-eval clara-data
 
 begin_phase "base model"
 .venv/bin/python scripts/fetch_smollm2.py --out "$model"
 
 begin_phase "data"
-world=(--seed 17 --max-document-tokens-hint short --train-entities 16000 --scp-rows 12000 --brief-share 0.5 --paraphrase-share 0.5
+world=(--seed 17 --max-document-tokens-hint short --train-entities 16000 --scp-rows 12000 --brief-share 0.2 --paraphrase-share 0.5
   --copy-share 1 --pairs 3 --tune-rows 2000 --joint-rows 3000 --joint-entities 1000 --tell-share 0.4 --two-hop-share 0)
 if [[ ! -d $data ]]; then
   # Written beside and moved when whole, so that an interrupted run leaves nothing half-made.
@@ -74,17 +74,37 @@ else
   fail 3 "$data was made with other settings than this script's, and the runs with it; --fresh deletes both and begins anew"
 fi
 
-# The first stage starts as its config says, each later one from the stage before.
+# short_documents SPLIT TOKENS: the documents of a split's scp rows in parts of so many tokens at most, each a row that tells the part.
+short_documents() {
+  local file=$data/scp_$1_$2.jsonl
+  [[ -f $file ]] || "$bin/clara-data" chunk --data "$data/scp_$1.jsonl" --tokenizer "$model" --record scp --max-tokens "$2" --output "$file"
+}
+
+# Before whole documents a compressor learns to write parts of a few tokens and the generator to read them, twice as long each time:
+# from one token a memory token on. The numbers are steps, and the warm-up term's weight and steps that it trains alone.
+declare -A part_of_scp=([scp_8]="60 1.0 20" [scp_16]="40 0.3 0" [scp_32]="40 0.3 0")
+# The first run starts as its config says, from the adapters that are shipped or from nothing, each later one from the run before.
 start=()
-for stage in "${stages[@]}"; do
-  begin_phase "train $stage"
-  if [[ -f $runs/$stage/final/tokenizer.json ]]; then
-    say "$runs/$stage/final is there"
-  else
-    "$bin/clara-train" "$stage" --config "configs/quickstart_$stage.yaml" --output "$runs/$stage" --resume auto "${start[@]}"
+for run in "${runs_of_training[@]}"; do
+  begin_phase "train $run"
+  stage=${run%%_*}
+  options=("${start[@]}")
+  if [[ -v part_of_scp[$run] ]]; then
+    tokens=${run#scp_}
+    read -r steps weight only_steps <<<"${part_of_scp[$run]}"
+    short_documents train "$tokens"
+    short_documents valid "$tokens"
+    options+=(--set "data.train=[$data/scp_train_$tokens.jsonl]" --set "data.validation=[$data/scp_valid_$tokens.jsonl]"
+      --set "trainer.max_steps=$steps" --set "trainer.validate_every_steps=10"
+      --set "objective.latent_token_loss={weight: $weight, steps: $steps, only_steps: $only_steps, target: span}")
   fi
-  .venv/bin/python scripts/plot_run.py "$runs/$stage"
-  start=(--set "model.init_from=$runs/$stage/final")
+  if [[ -f $runs/$run/final/tokenizer.json ]]; then
+    say "$runs/$run/final is there"
+  else
+    "$bin/clara-train" "$stage" --config "configs/quickstart_$stage.yaml" --output "$runs/$run" --resume auto "${options[@]}"
+  fi
+  .venv/bin/python scripts/plot_run.py "$runs/$run"
+  start=(--set "model.init_from=$runs/$run/final")
 done
 
 # evaluate NAME [OPTION...]: the joint run on questions about things never seen in training.
@@ -109,8 +129,8 @@ end_phase
 printf '\nResults on %s (entities never seen in training):\n\n' "$data/eval.jsonl"
 "$bin/clara-eval" report "$runs"/joint/eval/records_* --out "$runs/report"
 printf '\nPlots:\n'
-for stage in "${stages[@]}"; do
-  for plot in "$runs/$stage"/plots/*.png; do
+for run in "${runs_of_training[@]}"; do
+  for plot in "$runs/$run"/plots/*.png; do
     [[ -e $plot ]] && printf '  %s\n' "$plot"
   done
 done

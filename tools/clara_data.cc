@@ -62,6 +62,8 @@ struct DiffArguments {
 struct ChunkArguments {
   std::string data, tokenizer, output;
   clara::ChunkSettings settings;
+  bool has_overlap = false;  // was given
+  std::string record = "same";
   std::string on_bad_record = "stop";
 };
 
@@ -126,12 +128,21 @@ int diff(const DiffArguments& arguments) {
 
 int chunk(const ChunkArguments& arguments) {
   const auto tokenizer = clara::load_tokenizer(arguments.tokenizer);
+  clara::ChunkFileSettings settings;
+  settings.chunks = arguments.settings;
+  settings.writes_chunks_as_rows = arguments.record == "scp";
+  settings.skips_bad_rows = arguments.on_bad_record == "skip";
+  // What is told once needs no repetition.
+  if (settings.writes_chunks_as_rows && !arguments.has_overlap) settings.chunks.overlap_tokens = 0;
   const clara::ChunkReport report =
-      clara::chunk_record_file(arguments.data, arguments.output, *tokenizer, arguments.settings,
-                               arguments.on_bad_record == "skip");
+      clara::chunk_record_file(arguments.data, arguments.output, *tokenizer, settings);
   std::cout << arguments.output << ": " << report.num_rows << " rows, " << report.num_documents
             << " documents became " << report.num_chunks << " (" << report.num_split_documents
             << " were split)\n";
+  if (report.num_met_documents > 0) {
+    std::cerr << report.num_met_documents
+              << " documents of earlier rows came again and were told once\n";
+  }
   if (report.num_scp_rows > 0) {
     std::cerr << report.num_scp_rows << " scp rows have a document of more than "
               << arguments.settings.max_tokens
@@ -312,12 +323,20 @@ int main(int argc, char** argv) {
       ->add_option("--max-tokens", chunking.settings.max_tokens,
                    "of a chunk; model.doc_max_tokens of the training config")
       ->capture_default_str();
-  chunk_command
-      ->add_option("--overlap", chunking.settings.overlap_tokens,
-                   "tokens of one chunk that the next repeats, at most")
-      ->capture_default_str();
+  CLI::Option* overlap_option =
+      chunk_command
+          ->add_option("--overlap", chunking.settings.overlap_tokens,
+                       "tokens of one chunk that the next repeats, at most; with --record scp 0")
+          ->capture_default_str();
   chunk_command->add_flag("--title-line", chunking.settings.repeat_title,
                           "the first line of a document is a title: put it before every chunk");
+  chunk_command
+      ->add_option(
+          "--record", chunking.record,
+          "same: as they are read, or scp: each chunk of any record's documents once, as a "
+          "row that is to give it back from its latents; short ones are learnt first")
+      ->check(CLI::IsMember({"same", "scp"}))
+      ->capture_default_str();
   chunk_command
       ->add_option("--on-bad-record", chunking.on_bad_record, "stop, or skip: leave out and list")
       ->check(CLI::IsMember({"stop", "skip"}))
@@ -372,7 +391,10 @@ int main(int argc, char** argv) {
       return clara::tools::review_rows(reviewing);
     }
     if (*inspect_command) return inspect(inspecting);
-    if (*chunk_command) return chunk(chunking);
+    if (*chunk_command) {
+      chunking.has_overlap = overlap_option->count() > 0;
+      return chunk(chunking);
+    }
     if (app.got_subcommand("convert")) return convert();
     if (app.got_subcommand("synthesize")) return synthesize();
     if (app.got_subcommand("index")) return index();

@@ -1,12 +1,13 @@
 // Documents of records become chunks; what points to them is moved along.
 #include "clara/data/chunk_records.h"
 
-#include <algorithm>
+#include <unordered_set>
 
 #include "common/parse_json.h"
 #include <nlohmann/json.hpp>
 
 #include "clara/common/atomic_file.h"
+#include "clara/common/content_hash.h"
 #include "clara/common/error.h"
 #include "clara/data/row_source.h"
 
@@ -35,6 +36,49 @@ std::vector<std::size_t> chunk_list(Json& documents, const Tokenizer& tokenizer,
   documents = std::move(chunks);
   return first;
 }
+
+std::vector<std::string> documents_of(const RawRow& row) {
+  if (is_scp(parse_json<Json>(row.text))) return {parse_scp_record(row.text, row.place).document};
+  QaRecord record = parse_qa_record(row.text, row.place);
+  for (std::string& document : record.gold_documents) {
+    record.documents.push_back(std::move(document));
+  }
+  return record.documents;
+}
+
+// The chunks of documents as rows that are to give them back, each document once.
+class ChunkRows {
+ public:
+  ChunkRows(const Tokenizer& tokenizer, const ChunkSettings& settings)
+      : tokenizer_(tokenizer), settings_(settings) {}
+
+  // Lines, one after another.
+  std::string lines_of(const RawRow& row, ChunkReport& report) {
+    std::string lines;
+    for (const std::string& document : documents_of(row)) {
+      if (!met_.insert(hash_bytes(document)).second) {
+        ++report.num_met_documents;
+        continue;
+      }
+      const std::vector<DocumentChunk> chunks = split_document(tokenizer_, document, settings_);
+      for (const DocumentChunk& chunk : chunks) {
+        const Json told = {
+            {"data_type", "paraphrase"}, {"docs", {chunk.text}}, {"answers", {chunk.text}}};
+        lines += told.dump() + "\n";
+      }
+      ++report.num_documents;
+      report.num_split_documents += chunks.size() > 1 ? 1 : 0;
+      report.num_chunks += static_cast<std::int64_t>(chunks.size());
+      report.num_rows += static_cast<std::int64_t>(chunks.size());
+    }
+    return lines;
+  }
+
+ private:
+  const Tokenizer& tokenizer_;
+  const ChunkSettings& settings_;
+  std::unordered_set<Hash128> met_;
+};
 
 }  // namespace
 
@@ -81,7 +125,7 @@ std::string chunk_record(std::string_view json, const RecordPlace& place,
 
 ChunkReport chunk_record_file(const std::filesystem::path& file,
                               const std::filesystem::path& output, const Tokenizer& tokenizer,
-                              const ChunkSettings& settings, bool skips_bad_rows) {
+                              const ChunkFileSettings& settings) {
   if (output.extension() != ".jsonl") {
     throw ConfigError(output.string() + ": expected a name that ends in .jsonl");
   }
@@ -90,15 +134,21 @@ ChunkReport chunk_record_file(const std::filesystem::path& file,
   }
   const RowSource rows({{file.string(), 1.0, 0}});
   ChunkReport report;
+  ChunkRows chunk_rows(tokenizer, settings.chunks);
   AtomicFile out(output);
   for (std::int64_t i = 0; i < rows.size(); ++i) {
     const RawRow row = rows.row(i);
     try {
-      out.write(chunk_record(row.text, row.place, tokenizer, settings, report) + "\n");
+      out.write(settings.writes_chunks_as_rows
+                    ? chunk_rows.lines_of(row, report)
+                    : chunk_record(row.text, row.place, tokenizer, settings.chunks, report) + "\n");
     } catch (const DataError& error) {
-      if (!skips_bad_rows) throw;
+      if (!settings.skips_bad_rows) throw;
       report.bad_rows.emplace_back(error.what());
     }
+  }
+  if (report.num_rows == 0 && report.bad_rows.empty()) {
+    throw DataError(file.string() + ": expected rows with documents, found none");
   }
   if (report.num_rows == 0) {
     throw DataError(file.string() + ": every one of its " + std::to_string(rows.size()) +

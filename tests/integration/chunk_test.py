@@ -28,6 +28,17 @@ class ChunkTest(ProgramCase):
             for k, document in enumerate(row["docs"]):
                 self.assertEqual(document.startswith("word word"), k in row["pos_index"])
 
+    def test_chunks_as_rows_train_a_compressor(self):
+        place = self.place("as_rows", stage="scp")
+        outcome = self.chunk(place, "--data", "train.jsonl", "--output", "short.jsonl", "--max-tokens", "8", "--record", "scp")
+        self.assert_ended(outcome)
+        self.assertRegex(outcome.out, r"short.jsonl: \d+ rows, \d+ documents became \d+ ")
+        rows = read_jsonl(place / "short.jsonl")
+        self.assertGreater(len(rows), len(read_jsonl(place / "train.jsonl")))
+        for row in rows:
+            self.assertEqual((row["data_type"], row["docs"]), ("paraphrase", row["answers"]))
+        self.assert_ended(place.train("--dry-run", "--set", "data.train=[short.jsonl]"))
+
     def test_what_is_refused(self):
         place = self.long_rows("refused")
         to = ("--output", "out.jsonl")

@@ -20,6 +20,7 @@ struct ChunkReport {
   std::int64_t num_chunks = 0;           ///< documents, after
   std::int64_t num_crowded_rows = 0;     ///< with more than kMaxDocuments documents now
   std::int64_t num_scp_rows = 0;         ///< scp rows with a long document: left as they are
+  std::int64_t num_met_documents = 0;    ///< left out, since an earlier row has them
   std::vector<std::string> bad_rows;     ///< messages of rows that were left out
 };
 
@@ -31,11 +32,20 @@ std::string chunk_record(std::string_view json, const RecordPlace& place,
                          const Tokenizer& tokenizer, const ChunkSettings& settings,
                          ChunkReport& report);
 
+struct ChunkFileSettings {
+  ChunkSettings chunks;
+  /// Each chunk becomes a paraphrase row of its own, which is to give it back from its latents;
+  /// questions and answers of the rows are left out, and a document that was met before is not told
+  /// again. Short chunks are what a compressor learns first.
+  bool writes_chunks_as_rows = false;
+  bool skips_bad_rows = false;  ///< a wrong record is left out and reported, else thrown
+};
+
 /// Rewrites the records of `file` (.jsonl, .jsonl.gz, .json) into `output` (.jsonl), which appears
-/// whole or not at all. A wrong record is left out and reported with `skips_bad_rows`, else
-/// thrown.
+/// whole or not at all. Throws ConfigError for settings or a name out of range, DataError for a
+/// wrong record.
 ChunkReport chunk_record_file(const std::filesystem::path& file,
                               const std::filesystem::path& output, const Tokenizer& tokenizer,
-                              const ChunkSettings& settings, bool skips_bad_rows);
+                              const ChunkFileSettings& settings);
 
 }  // namespace clara

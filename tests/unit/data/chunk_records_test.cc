@@ -2,6 +2,8 @@
 // named.
 #include "clara/data/chunk_records.h"
 
+#include <map>
+#include <sstream>
 #include <string>
 
 #include "tests/unit/common/temporary_folder.h"
@@ -89,7 +91,8 @@ TEST(ChunkRecordFile, WritesTheWholeFileOrNothing) {
   const std::string bad = "{\"question\": \"\xFF\"}\n";
   write_text(folder / "in.jsonl", good + bad + "{\"question\": 5}\n" + good);
   const auto run = [&](const char* name, bool skips) {
-    return chunk_record_file(folder / "in.jsonl", folder / name, tokenizer(), kSettings, skips);
+    return chunk_record_file(folder / "in.jsonl", folder / name, tokenizer(),
+                             {kSettings, false, skips});
   };
   EXPECT_THAT(data_error_of([&] { run("out.jsonl", false); }),
               AllOf(HasSubstr("in.jsonl:2: byte"), HasSubstr("UTF-8"), HasSubstr("0xFF")));
@@ -105,6 +108,44 @@ TEST(ChunkRecordFile, WritesTheWholeFileOrNothing) {
   write_text(folder / "in.jsonl", bad);
   EXPECT_THAT(data_error_of([&] { run("none.jsonl", true); }), HasSubstr("every one"));
   EXPECT_FALSE(std::filesystem::exists(folder / "none.jsonl"));
+}
+
+TEST(ChunkRecordFile, ChunksAsRowsTellEveryDocumentOnce) {
+  const TemporaryFolder folder;
+  const json asked = {{"docs", {long_text("word")}}, {"question", {"a?"}}, {"answers", {"b"}}};
+  write_text(folder / "in.jsonl",
+             joint_row().dump() + "\n" + asked.dump() + "\n" + joint_row().dump() + "\n");
+  const ChunkReport report = chunk_record_file(folder / "in.jsonl", folder / "out.jsonl",
+                                               tokenizer(), {kSettings, true, false});
+  EXPECT_EQ(report.num_documents, 6);  // four, their gold one, and the one that is asked about
+  EXPECT_EQ(report.num_met_documents, 5);
+  EXPECT_EQ(report.num_split_documents, 4);
+  EXPECT_EQ(report.num_scp_rows, 0);
+  EXPECT_EQ(report.num_rows, report.num_chunks);
+  std::map<std::string, std::string> told;  // by first word: all chunks
+  std::istringstream lines(read_file(folder / "out.jsonl"));
+  std::int64_t num_lines = 0;
+  for (std::string line; std::getline(lines, line); ++num_lines) {
+    const ScpRecord row = parse_scp_record(line, {"out.jsonl", num_lines + 1});
+    EXPECT_EQ(row.kind, ScpRecord::Kind::kParaphrase);
+    EXPECT_EQ(row.answers, std::vector<std::string>{row.document});
+    EXPECT_LE(tokenizer().encode(row.document, SpecialTokenText::kAsText).size(), 32u);
+    told[row.document.substr(0, row.document.find(' '))] += row.document + " ";
+  }
+  EXPECT_EQ(num_lines, report.num_rows);
+  EXPECT_EQ(told["first"], long_text("first"));
+  EXPECT_EQ(told["word"], long_text("word"));
+  EXPECT_EQ(told["short"], "short ");
+}
+
+TEST(ChunkRecordFile, ChunksAsRowsNeedDocuments) {
+  const TemporaryFolder folder;
+  write_text(folder / "in.jsonl", "{\"question\": \"who?\", \"answer\": \"she\"}\n");
+  EXPECT_THAT(data_error_of([&] {
+                chunk_record_file(folder / "in.jsonl", folder / "out.jsonl", tokenizer(),
+                                  {kSettings, true, false});
+              }),
+              HasSubstr("expected rows with documents, found none"));
 }
 
 TEST(ChunkRecordFile, CountsRowsWithTooManyDocuments) {
