@@ -82,7 +82,7 @@ short_documents() {
 
 # Before whole documents a compressor learns to write parts of a few tokens and the generator to read them, twice as long each time:
 # from one token a memory token on. The numbers are steps, and the warm-up term's weight and steps that it trains alone.
-declare -A part_of_scp=([scp_8]="60 1.0 20" [scp_16]="40 0.3 0" [scp_32]="40 0.3 0")
+declare -A part_of_scp=([scp_8]="80 1.0 20" [scp_16]="40 0.3 0" [scp_32]="40 0.3 0")
 # The first run starts as its config says, from the adapters that are shipped or from nothing, each later one from the run before.
 start=()
 for run in "${runs_of_training[@]}"; do

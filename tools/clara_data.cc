@@ -132,8 +132,11 @@ int chunk(const ChunkArguments& arguments) {
   settings.chunks = arguments.settings;
   settings.writes_chunks_as_rows = arguments.record == "scp";
   settings.skips_bad_rows = arguments.on_bad_record == "skip";
-  // What is told once needs no repetition.
-  if (settings.writes_chunks_as_rows && !arguments.has_overlap) settings.chunks.overlap_tokens = 0;
+  if (settings.writes_chunks_as_rows) {
+    settings.chunks.fills_chunks = true;
+    // What is told once needs no repetition.
+    if (!arguments.has_overlap) settings.chunks.overlap_tokens = 0;
+  }
   const clara::ChunkReport report =
       clara::chunk_record_file(arguments.data, arguments.output, *tokenizer, settings);
   std::cout << arguments.output << ": " << report.num_rows << " rows, " << report.num_documents

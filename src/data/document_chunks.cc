@@ -78,7 +78,8 @@ class Splitter {
       : tokenizer_(tokenizer),
         text_(text),
         max_tokens_(static_cast<std::size_t>(settings.max_tokens)),
-        overlap_tokens_(static_cast<std::size_t>(settings.overlap_tokens)) {
+        overlap_tokens_(static_cast<std::size_t>(settings.overlap_tokens)),
+        fills_chunks_(settings.fills_chunks) {
     if (settings.repeat_title) set_title();
     units_ = units_of(text, kMaxUnitCharacters);
     const bool has_large_unit = std::any_of(units_.begin(), units_.end(), [&](const Unit& unit) {
@@ -145,6 +146,7 @@ class Splitter {
       (fits(title, begin, middle) ? good : bad) = middle;
     }
     if (good == units_.size()) return good;
+    if (fills_chunks_) return std::max(good, done + 1);
     const std::size_t least = std::max(begin + (good - begin + 1) / 2, done + 1);
     std::size_t best = good;
     for (std::size_t end = good; end >= least && end > begin; --end) {
@@ -176,6 +178,7 @@ class Splitter {
   std::string_view text_;
   std::size_t max_tokens_;
   std::size_t overlap_tokens_;
+  bool fills_chunks_;
   std::string_view title_;
   std::size_t num_title_tokens_ = 0;
   std::vector<Unit> units_;

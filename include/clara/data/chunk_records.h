@@ -36,7 +36,8 @@ struct ChunkFileSettings {
   ChunkSettings chunks;
   /// Each chunk becomes a paraphrase row of its own, which is to give it back from its latents;
   /// questions and answers of the rows are left out, and a document that was met before is not told
-  /// again. Short chunks are what a compressor learns first.
+  /// again. Short chunks that are filled (ChunkSettings::fills_chunks) are what a compressor learns
+  /// first.
   bool writes_chunks_as_rows = false;
   bool skips_bad_rows = false;  ///< a wrong record is left out and reported, else thrown
 };

@@ -138,16 +138,6 @@ TEST(ChunkRecordFile, ChunksAsRowsTellEveryDocumentOnce) {
   EXPECT_EQ(told["short"], "short ");
 }
 
-TEST(ChunkRecordFile, ChunksAsRowsNeedDocuments) {
-  const TemporaryFolder folder;
-  write_text(folder / "in.jsonl", "{\"question\": \"who?\", \"answer\": \"she\"}\n");
-  EXPECT_THAT(data_error_of([&] {
-                chunk_record_file(folder / "in.jsonl", folder / "out.jsonl", tokenizer(),
-                                  {kSettings, true, false});
-              }),
-              HasSubstr("expected rows with documents, found none"));
-}
-
 TEST(ChunkRecordFile, CountsRowsWithTooManyDocuments) {
   json row = joint_row();
   row["docs"] = json::array();

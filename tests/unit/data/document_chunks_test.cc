@@ -59,6 +59,7 @@ TEST(SplitDocument, ChunksFitAndLoseNothing) {
     settings.max_tokens = static_cast<std::int32_t>(8 + random.below(80));
     settings.overlap_tokens = static_cast<std::int32_t>(
         random.below(static_cast<std::uint64_t>(settings.max_tokens) / 2 + 1));
+    settings.fills_chunks = random.below(2) == 1;
     const auto chunks = split_document(tokenizer(), text, settings);
     ASSERT_FALSE(chunks.empty());
     std::size_t done = 0;
@@ -98,6 +99,21 @@ TEST(SplitDocument, PrefersParagraphsThenLinesThenSentences) {
     const auto chunks = split_document(tokenizer(), text, settings);
     EXPECT_EQ(chunks.at(0).text, border == ". " ? half + "." : half) << border;
   }
+}
+
+TEST(SplitDocument, FilledChunksTakeEveryWordThatFits) {
+  const std::string text =
+      "One is a longer sentence than that. Two is here.\n\nThree has a paragraph of its own. And "
+      "four.";
+  const ChunkSettings settings{16, 0, false, true};
+  const auto chunks = split_document(tokenizer(), text, settings);
+  ASSERT_GT(chunks.size(), 2u);
+  for (std::size_t i = 0; i + 1 < chunks.size(); ++i) {
+    const std::size_t next_word = text.find_first_of(" \n", chunks[i + 1].begin);
+    EXPECT_GT(num_tokens(text.substr(chunks[i].begin, next_word - chunks[i].begin)), 16u)
+        << chunks[i].text;
+  }
+  EXPECT_NE(texts_of(chunks), texts_of(split_document(tokenizer(), text, {16, 0, false, false})));
 }
 
 TEST(SplitDocument, RepeatsTheEndOfAChunkWhereAsked) {
