@@ -43,7 +43,7 @@ struct ModelArguments {
   clara::tools::ModelPlace place;
   std::string select;  // empty: by the checkpoint's stage
   std::string encoder, query_prefix, passage_prefix;
-  std::string context = "latents";
+  std::string context;            ///< empty: as the checkpoint was trained
   std::int32_t num_selected = 0;  // 0: as trained
   std::int32_t max_new_tokens = 64;
   std::int32_t max_sequence_tokens = 0;
@@ -83,10 +83,11 @@ void add_model_options(CLI::App& app, ModelArguments& arguments) {
                  "goes before a question that --select dense encodes (default: as the encoder's "
                  "folder says)");
   app.add_option("--passage-prefix", arguments.passage_prefix, "the same before a document");
-  app.add_option("--context", arguments.context,
-                 "how they reach it; text and none run the base model without adapter")
-      ->check(CLI::IsMember(clara::answer_context_names()))
-      ->capture_default_str();
+  app.add_option(
+         "--context", arguments.context,
+         "how they reach it (default: as trained); text and none run the base model without "
+         "adapter, but with the generator's where the checkpoint was tuned on the same")
+      ->check(CLI::IsMember(clara::answer_context_names()));
   app.add_option("--num-selected", arguments.num_selected,
                  "documents in the prompt at most (default: as trained)")
       ->check(CLI::PositiveNumber);
@@ -110,7 +111,8 @@ clara::EvalSettings settings_of(const ModelArguments& arguments,
   clara::EvalSettings settings;
   settings.select = arguments.select.empty() ? clara::default_selector(description.stage)
                                              : clara::parse_document_selector(arguments.select);
-  settings.context = clara::parse_answer_context(arguments.context);
+  settings.context = clara::parse_answer_context(arguments.context.empty() ? description.context
+                                                                           : arguments.context);
   settings.encoder = arguments.encoder;
   settings.query_prefix = arguments.query_prefix;
   settings.passage_prefix = arguments.passage_prefix;
@@ -209,7 +211,8 @@ int evaluate(const EvaluateArguments& arguments, const ModelArguments& model_arg
   if (arguments.output.empty()) {
     const fs::path owner = arguments.run.empty() ? checkpoint : fs::path(arguments.run);
     run.output = owner / "eval" /
-                 clara::eval_folder_name(run.settings, clara::default_selector(description.stage));
+                 clara::eval_folder_name(run.settings, clara::default_selector(description.stage),
+                                         clara::parse_answer_context(description.context));
   }
   run.origin.checkpoint = checkpoint.string();
   run.origin.base =

@@ -105,6 +105,10 @@ ModelView look_through_model(const ClaraModel& model, const Example& example,
   ModelView view;
   std::vector<const TokenIds*> documents;
   for (const TokenIds& document : example.documents) documents.push_back(&document);
+  if (!uses_query(settings.stage) && documents.empty()) {
+    add_answer(view, model, example, /*latents=*/{}, settings.keep_logits);
+    return view;
+  }
   if (!uses_query(settings.stage)) {
     const CompressedDocuments compressed = model.compress(model.pack(documents));
     view.latents_NMD = on_host(compressed.latents_NMD);
@@ -187,7 +191,8 @@ InspectionSettings inspection_settings(const RunConfig& config, Stage stage) {
   InspectionSettings settings;
   settings.stage = stage;
   settings.prompt = {config.model.doc_max_tokens, own.trainer.max_sequence_tokens,
-                     own.objective.num_selected, config.trainer.seed};
+                     own.objective.num_selected, config.trainer.seed,
+                     parse_answer_context(own.objective.context)};
   settings.alignment_weight = own.objective.alignment_weight;
   settings.temperature = own.objective.temperature;
   settings.topk_mask = own.objective.topk_mask == "exact" ? TopkMask::kExact : TopkMask::kLeaky;
@@ -281,6 +286,8 @@ RecordInspection inspect_row(const RawRow& raw, const InspectionSource& source,
   }
   InspectionSettings all = inspection_settings(*config, stage);
   if (description && !has_config) all.prompt.num_selected = description->num_selected;
+  if (description && !has_config && stage == Stage::kTune)
+    all.prompt.context = parse_answer_context(description->context);
   all.epoch = settings.epoch;
   all.row = settings.row;
   all.keep_logits = settings.keep_logits;

@@ -82,6 +82,11 @@ class Renderer {
                        TextColor::kYellow) +
                "\n";
     }
+    if (stage() == Stage::kTune && limits.context != AnswerContext::kLatents) {
+      text_ += limits.context == AnswerContext::kText ? "documents  as text in the prompt\n"
+                                                      : "documents  none in the prompt\n";
+      return;
+    }
     text_ += "documents  " + std::to_string(example_.documents.size());
     if (stage() != Stage::kRetriever)
       text_ += ", " + std::to_string(example_.num_slots) + " in the prompt";

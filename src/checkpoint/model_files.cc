@@ -40,6 +40,7 @@ Json describe(const ModelDescription& d) {
       {"library_version", d.library_version},
   };
   if (d.adapters != ModelDescription().adapters) json["adapters"] = d.adapters;
+  if (d.context != ModelDescription().context) json["context"] = d.context;
   return json;
 }
 
@@ -147,6 +148,11 @@ ModelDescription read_model_description(const std::filesystem::path& folder) {
     json.at("chat_format").get_to(d.chat_format);
     json.at("library_version").get_to(d.library_version);
     if (json.contains("adapters")) json.at("adapters").get_to(d.adapters);
+    if (json.contains("context")) json.at("context").get_to(d.context);
+    if (d.context != "latents" && d.context != "text" && d.context != "none") {
+      throw CheckpointError(path.string() + ": context: expected latents, text or none, found " +
+                            json.at("context").dump());
+    }
     const Json& lora = json.at("lora");
     read_whole(lora, "rank", d.lora.rank);
     lora.at("alpha").get_to(d.lora.alpha);

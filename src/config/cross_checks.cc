@@ -76,6 +76,17 @@ void check_latent_token_loss(const LatentTokenLossConfig& loss, ConfigReader& re
   }
 }
 
+/// Without latents there is nothing that the term could act on.
+void check_context(const ObjectiveConfig& objective, ConfigReader& reader) {
+  const std::string weight = "objective.latent_token_loss.weight";
+  if (objective.context == "latents" || objective.latent_token_loss.weight == 0) return;
+  if (reader.is_bad("objective.context") || reader.is_bad(weight)) return;
+  reader.report(place_of_either(reader, weight, "objective.context"), weight,
+                "expected 0 where objective.context = " + objective.context +
+                    " (no latents are made), found " +
+                    std::to_string(objective.latent_token_loss.weight));
+}
+
 void check_query_reasoner(const RunConfig& config, ConfigReader& reader) {
   const std::string init = "objective.query_reasoner_init";
   if (config.objective.query_reasoner_init != "checkpoint" || !config.model.init_from.empty() ||
@@ -88,9 +99,10 @@ void check_query_reasoner(const RunConfig& config, ConfigReader& reader) {
                 "model.adapters.query_reasoner, or use compressor or random)");
 }
 
-/// What validation of a stage reports, "validation/" before each (the objectives' validate()).
-std::vector<std::string> validation_metrics(Stage stage) {
-  if (stage == Stage::kScp || stage == Stage::kTune) {
+/// What validation of a run reports, "validation/" before each (the objectives' validate()).
+std::vector<std::string> validation_metrics(const RunConfig& config) {
+  if (config.stage == Stage::kTune && config.objective.context != "latents") return {"loss"};
+  if (config.stage == Stage::kScp || config.stage == Stage::kTune) {
     return {"loss", "latent_gap", "latent_cosine", "latent_between_variance", "alignment"};
   }
   return {"loss", "recall@1", "recall@3", "recall@5", "num_with_positives"};
@@ -100,7 +112,7 @@ std::vector<std::string> validation_metrics(Stage stage) {
 void check_keep_best_metric(const RunConfig& config, ConfigReader& reader) {
   const std::string path = "output.keep_best.metric", &metric = config.output.keep_best->metric;
   std::string known;
-  for (const std::string& name : validation_metrics(config.stage)) {
+  for (const std::string& name : validation_metrics(config)) {
     if (metric == "validation/" + name) return;
     known += (known.empty() ? "validation/" : ", validation/") + name;
   }
@@ -138,6 +150,7 @@ void check_run_config(const RunConfig& config, ConfigReader& reader) {
   check_sources(config.data.validation, "data.validation", reader);
   check_compression(config.model, reader);
   check_latent_token_loss(config.objective.latent_token_loss, reader);
+  check_context(config.objective, reader);
   check_query_reasoner(config, reader);
   check_keep_best(config, reader);
 }

@@ -157,6 +157,13 @@ const std::vector<Field<RunConfig>>& run_config_fields() {
        {.doc = "The generator adapter continues from model.init_from, or is reset.",
         .choices = {"continue", "reset"},
         .stages = stage_bit(Stage::kTune)}},
+      {CLARA_FIELD(RunConfig, objective.context),
+       {.doc =
+            "What of a row's documents the generator learns to answer from: their latents, their "
+            "text in the prompt, or nothing. With text and none it is trained alone, without "
+            "alignment loss: baselines for clara-eval --context.",
+        .choices = {"latents", "text", "none"},
+        .stages = stage_bit(Stage::kTune)}},
       {CLARA_FIELD(RunConfig, objective.num_selected),
        {.doc = "Documents S that reach the generator; tune: documents of a row in the prompt at "
                "most.",

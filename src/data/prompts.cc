@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "clara/common/error.h"
@@ -59,6 +60,17 @@ std::vector<ChatSegment> background_and_question(std::string_view question) {
   return {text_segment("Background:\n"),
           {ChatSegment::Kind::kDocuments, ""},
           text_segment("\n\nQuestion:" + std::string(question))};
+}
+
+std::string text_background(std::string_view question, std::span<const std::string> documents) {
+  std::string text = "Background:\n";
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    if (i > 0) text += '\n';
+    text += documents[i];
+  }
+  text += "\n\nQuestion:";
+  text += question;
+  return text;
 }
 
 std::string join_pairs(const ScpRecord& record) {
@@ -127,6 +139,18 @@ Example PromptBuilder::scp_example(const ScpRecord& record, std::uint64_t epoch,
 Example PromptBuilder::tune_example(const QaRecord& record) const {
   const std::size_t count =
       std::min(static_cast<std::size_t>(settings_.num_selected), record.documents.size());
+  if (settings_.context != AnswerContext::kLatents) {
+    const bool has_text = settings_.context == AnswerContext::kText;
+    Example example = start_example(record, 0);
+    if (has_text) {
+      example.num_dropped_documents = static_cast<std::int32_t>(record.documents.size() - count);
+    }
+    const std::span<const std::string> documents(record.documents.data(), has_text ? count : 0);
+    add_conversation(example, kSystemAnswer,
+                     {text_segment(text_background(record.question, documents))},
+                     record.answers.front());
+    return example;
+  }
   Example example = start_example(record, count);
   example.num_slots = static_cast<std::int32_t>(count);
   example.num_dropped_documents = static_cast<std::int32_t>(record.documents.size() - count);
@@ -157,14 +181,8 @@ TokenIds PromptBuilder::answer_prompt(std::string_view question, std::int32_t nu
 
 TokenIds PromptBuilder::text_answer_prompt(std::string_view question,
                                            const std::vector<std::string>& documents) const {
-  std::string user = "Background:\n";
-  for (std::size_t i = 0; i < documents.size(); ++i) {
-    if (i > 0) user += '\n';
-    user += documents[i];
-  }
-  user += "\n\nQuestion:";
-  user += question;
-  return encode_segments(tokenizer_, render_chat(format_, kSystemAnswer, user));
+  return encode_segments(tokenizer_,
+                         render_chat(format_, kSystemAnswer, text_background(question, documents)));
 }
 
 TokenIds PromptBuilder::encode_with_slots(const std::vector<ChatSegment>& segments,
@@ -209,13 +227,15 @@ void PromptBuilder::add_conversation(Example& example, std::string_view system,
   }
   const auto limit = static_cast<std::size_t>(settings_.max_sequence_tokens);
   if (prompt.size() >= limit) {
+    const std::string slots =
+        example.num_slots == 0 ? std::string(": cutting would lose")
+                               : " with " + std::to_string(example.num_slots) + " documents of " +
+                                     std::to_string(special_tokens_.num_memory) +
+                                     " memory tokens: cutting would lose memory tokens or";
     throw DataError(
         example.place + ": expected a prompt of fewer than " + std::to_string(limit) +
-        " tokens (trainer.max_sequence_tokens), found " + std::to_string(prompt.size()) + " with " +
-        std::to_string(example.num_slots) + " documents of " +
-        std::to_string(special_tokens_.num_memory) +
-        " memory tokens: cutting would lose memory tokens or the whole answer of " +
-        std::to_string(whole.size() - prompt.size()) +
+        " tokens (trainer.max_sequence_tokens), found " + std::to_string(prompt.size()) + slots +
+        " the whole answer of " + std::to_string(whole.size() - prompt.size()) +
         " tokens; raise trainer.max_sequence_tokens or give the prompt fewer documents");
   }
   example.cut_answer = whole.size() > limit;

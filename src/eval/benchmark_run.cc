@@ -185,6 +185,7 @@ EvalResult run_on_ranks(const OpenedModel& opened, const RowSource& rows, const 
   result.origin.step = opened.description.step;
   result.origin.compression_rate = opened.description.compression_rate;
   result.origin.doc_max_tokens = opened.description.doc_max_tokens;
+  result.origin.context = parse_answer_context(opened.description.context);
   result.origin.dtype = opened.model->base().dtype() == torch::kBFloat16 ? "bfloat16" : "float32";
   result.origin.device = opened.model->device().str();
   const bool is_first = communicator.rank() == 0;

@@ -1,17 +1,14 @@
-// Names of settings, selectors and contexts.
+// Names of settings and selectors.
 #include "clara/eval/eval_settings.h"
 
-#include <array>
 #include <filesystem>
-#include <utility>
+
+#include "common/name_table.h"
 
 #include "clara/common/error.h"
 
 namespace clara {
 namespace {
-
-template <typename Enum, std::size_t N>
-using NameTable = std::array<std::pair<Enum, const char*>, N>;
 
 constexpr NameTable<EvalSetting, 2> kSettings = {
     {{EvalSetting::kNormal, "normal"}, {EvalSetting::kOracle, "oracle"}}};
@@ -23,36 +20,6 @@ constexpr NameTable<DocumentSelector, 7> kSelectors = {
      {DocumentSelector::kCrossEncoder, "cross_encoder"},
      {DocumentSelector::kRandom, "random"},
      {DocumentSelector::kAll, "all"}}};
-constexpr NameTable<AnswerContext, 3> kContexts = {{{AnswerContext::kLatents, "latents"},
-                                                    {AnswerContext::kText, "text"},
-                                                    {AnswerContext::kNone, "none"}}};
-
-template <typename Table>
-auto parse_name(const Table& table, std::string_view what, std::string_view name) {
-  std::string names;
-  for (const auto& [value, known] : table) {
-    if (name == known) return value;
-    names += (names.empty() ? "" : ", ") + std::string(known);
-  }
-  throw ConfigError(std::string(what) + ": expected one of " + names + ", found \"" +
-                    std::string(name) + "\"");
-}
-
-template <typename Table, typename Enum>
-std::string name_of(const Table& table, Enum value) {
-  for (const auto& [known, name] : table) {
-    if (known == value) return name;
-  }
-  throw Error("a value without a name");
-}
-
-template <typename Table>
-std::vector<std::string> names_of(const Table& table) {
-  std::vector<std::string> names;
-  for (const auto& entry : table) names.emplace_back(entry.second);
-  return names;
-}
-
 }  // namespace
 
 EvalSetting parse_eval_setting(std::string_view name) {
@@ -61,15 +28,10 @@ EvalSetting parse_eval_setting(std::string_view name) {
 DocumentSelector parse_document_selector(std::string_view name) {
   return parse_name(kSelectors, "select", name);
 }
-AnswerContext parse_answer_context(std::string_view name) {
-  return parse_name(kContexts, "context", name);
-}
 std::string to_string(EvalSetting setting) { return name_of(kSettings, setting); }
 std::string to_string(DocumentSelector selector) { return name_of(kSelectors, selector); }
-std::string to_string(AnswerContext context) { return name_of(kContexts, context); }
 std::vector<std::string> eval_setting_names() { return names_of(kSettings); }
 std::vector<std::string> document_selector_names() { return names_of(kSelectors); }
-std::vector<std::string> answer_context_names() { return names_of(kContexts); }
 
 DocumentSelector default_selector(std::string_view stage) {
   return stage == "joint" || stage == "retriever" ? DocumentSelector::kQueryReasoner
@@ -106,10 +68,11 @@ void check_encoder(const EvalSettings& settings) {
   }
 }
 
-std::string eval_folder_name(const EvalSettings& settings, DocumentSelector usual) {
+std::string eval_folder_name(const EvalSettings& settings, DocumentSelector usual,
+                             AnswerContext usual_context) {
   std::string name = settings.benchmark + "_" + to_string(settings.setting);
   if (settings.select != usual) name += "_" + to_string(settings.select);
-  if (settings.context != AnswerContext::kLatents) name += "_" + to_string(settings.context);
+  if (settings.context != usual_context) name += "_" + to_string(settings.context);
   return name;
 }
 

@@ -166,6 +166,8 @@ std::string result_to_json(const EvalResult& result) {
     object["origin"]["compression_rate"] = origin.compression_rate;
     object["origin"]["doc_max_tokens"] = origin.doc_max_tokens;
   }
+  if (origin.context != AnswerContext::kLatents)
+    object["origin"]["context"] = to_string(origin.context);
   object["scores"] = to_json(result.scores);
   object["counts"] = {{"num_rows", counts.num_rows},
                       {"num_candidates", counts.num_candidates},
@@ -225,6 +227,8 @@ EvalResult read_result(const std::filesystem::path& path) {
     result.origin.compression_rate = origin.get<std::int32_t>("compression_rate");
     result.origin.doc_max_tokens = origin.get<std::int32_t>("doc_max_tokens");
   }
+  if (origin.has("context"))
+    result.origin.context = parse_answer_context(origin.get<std::string>("context"));
   result.scores = read_scores(reader.member("scores"));
   const ObjectReader counts = reader.member("counts");
   result.counts = {counts.get<std::int64_t>("num_rows"),

@@ -101,7 +101,8 @@ std::vector<RowAnswer> RowAnswerer::answer(const std::vector<AnswerRequest>& req
     GenerationSettings generation;
     generation.max_new_tokens = settings_.max_new_tokens;
     generation.max_batch_tokens = settings_.max_batch_tokens;
-    generation.plain_base = !uses_latents;
+    generation.plain_base =
+        !uses_latents && to_string(settings_.context) != opened_.description.context;
     generated =
         generate_answers(*opened_.model, prompts, latents, opened_.text.end_ids, generation);
   }

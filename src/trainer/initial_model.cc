@@ -114,7 +114,8 @@ void initialise_from(const RunConfig& config, const Tokenizer& tokenizer, ClaraM
                         " holds no query reasoner; use compressor");
     }
     load_model_folder(config.model.init_from, tokenizer, model);
-  } else if (config.stage != Stage::kScp && config.model.adapters.compressor.empty()) {
+  } else if (config.stage != Stage::kScp && config.objective.context == "latents" &&
+             config.model.adapters.compressor.empty()) {
     observer.on_message("warning: model.init_from is not set: " + to_string(config.stage) +
                         " starts from an untrained compressor");
   }

@@ -39,7 +39,8 @@ JobInputs open_inputs(const RunConfig& config, bool look_only) {
       *inputs.text.tokenizer, inputs.text.chat_format, inputs.text.special_tokens,
       inputs.text.bos_id, inputs.text.eos_id,
       PromptSettings{config.model.doc_max_tokens, config.trainer.max_sequence_tokens,
-                     config.objective.num_selected, config.trainer.seed});
+                     config.objective.num_selected, config.trainer.seed,
+                     parse_answer_context(config.objective.context)});
   const ExampleBuilder builder(config.stage, *inputs.prompts);
   const bool skip = config.data.on_bad_record == "skip";
   inputs.data = std::make_unique<RecordTrainingData>(

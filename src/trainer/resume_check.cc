@@ -54,8 +54,12 @@ ResumeChange classify_resume_change(const std::string& key) {
                                       "objective.latent_cache_folder",
                                       "parallel"};
   // Another objective, or tensors of other shapes.
-  static const char* const kRefused[] = {"stage", "model.lora.rank", "model.lora.target_modules",
-                                         "model.doc_max_tokens", "model.compression_rate"};
+  static const char* const kRefused[] = {"stage",
+                                         "model.lora.rank",
+                                         "model.lora.target_modules",
+                                         "model.doc_max_tokens",
+                                         "model.compression_rate",
+                                         "objective.context"};
   const auto matches = [&key](const char* section) { return is_below(key, section); };
   if (std::any_of(std::begin(kFree), std::end(kFree), matches)) return ResumeChange::kFree;
   if (std::any_of(std::begin(kRefused), std::end(kRefused), matches)) return ResumeChange::kRefused;

@@ -49,6 +49,9 @@ bool uses_frozen_documents(Stage stage) {
   return stage == Stage::kJoint || stage == Stage::kRetriever;
 }
 
+/// Tuning on text or without documents trains the generator alone.
+bool reads_latents(const RunConfig& config) { return config.objective.context == "latents"; }
+
 bool has_tokenizer(const std::filesystem::path& base) {
   return std::filesystem::exists(base / "tokenizer.json") ||
          std::filesystem::exists(base / "tokenizer.model");
@@ -61,7 +64,8 @@ void measure_rows(const RunConfig& config, const RowSource& rows, RunPlan& plan)
   const PromptBuilder prompts(*text.tokenizer, text.chat_format, text.special_tokens, text.bos_id,
                               text.eos_id,
                               {config.model.doc_max_tokens, config.trainer.max_sequence_tokens,
-                               config.objective.num_selected, config.trainer.seed});
+                               config.objective.num_selected, config.trainer.seed,
+                               parse_answer_context(config.objective.context)});
   const ExampleBuilder builder(config.stage, prompts);
   const std::int64_t available = rows.size();
   for (std::int64_t i = 0; i < std::min(available, kSampleRows); ++i) {
@@ -91,7 +95,9 @@ void measure_rows(const RunConfig& config, const RowSource& rows, RunPlan& plan)
 /// The most that the config lets a row be: every document, question and prompt is cut there.
 void take_limits(const RunConfig& config, RunPlan& plan) {
   const bool frozen_documents = uses_frozen_documents(config.stage);
-  const double selected = config.stage == Stage::kScp ? 1 : config.objective.num_selected;
+  const double selected = !reads_latents(config)        ? 0
+                          : config.stage == Stage::kScp ? 1
+                                                        : config.objective.num_selected;
   const double encoder = config.model.doc_max_tokens + 3 + config.num_memory_tokens();
   plan.documents = frozen_documents ? kCandidates : selected;
   plan.document_tokens = plan.documents * encoder;
@@ -157,9 +163,9 @@ RunPlan make_run_plan(const RunConfig& config, std::int64_t num_gpus) {
                           config.model.lora.dropout, config.model.lora.target_modules};
   const auto adapter = static_cast<double>(count_lora_parameters(base, lora));
   const auto memory_rows = static_cast<double>(config.num_memory_tokens() * base.hidden_size);
-  const double trained = config.stage == Stage::kRetriever ? adapter
-                         : frozen_documents                ? 2 * adapter
-                                                           : 2 * adapter + memory_rows;
+  const double trained = config.stage == Stage::kRetriever || !reads_latents(config) ? adapter
+                         : frozen_documents                                          ? 2 * adapter
+                                            : 2 * adapter + memory_rows;
   const auto add_parameters = [&](const char* name, double value) {
     add_line(plan.parameters, name, value);
   };

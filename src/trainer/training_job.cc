@@ -22,6 +22,7 @@
 #include "clara/config/load_config.h"
 #include "clara/latents/document_latents.h"
 #include "clara/objectives/compression_objective.h"
+#include "clara/objectives/generator_objective.h"
 #include "clara/objectives/joint_objective.h"
 #include "clara/objectives/retriever_objective.h"
 
@@ -122,6 +123,11 @@ StageObjective make_objective(const RunConfig& config, ClaraModel& model, const 
   StageObjective stage;
   const ObjectiveConfig& o = config.objective;
   const bool checkpointing = config.trainer.activation_checkpointing;
+  if (config.stage == Stage::kTune && o.context != "latents") {
+    stage.objective = std::make_unique<GeneratorObjective>(
+        model, GeneratorSettings{config.model.lora.dropout, checkpointing});
+    return stage;
+  }
   if (!uses_frozen_documents(config.stage)) {
     stage.objective = std::make_unique<CompressionObjective>(
         model,
@@ -156,6 +162,7 @@ ModelDescription describe_model(const RunConfig& config, const JobInputs& inputs
   d.num_selected = config.objective.num_selected;
   d.document_format = config.data.document_format;
   d.chat_format = inputs.text.chat_format.description;
+  d.context = config.objective.context;
   d.lora = lora_settings(config.model.lora);
   d.library_version = kVersion;
   return d;

@@ -263,6 +263,23 @@ class EvaluationTest(EvaluationCase):
         self.assert_ended(outcome)
         self.assertEqual(len(read_jsonl(self.here / "run/eval/records_normal_text/predictions.jsonl")), 2)
 
+    def test_a_generator_tuned_on_text_reads_text(self):
+        tuned = self.place("text", "tune", objective__context="text", objective__num_selected=NUM_SELECTED,
+                           trainer__max_steps=2, trainer__peak_learning_rate=0.05)  # fmt: skip
+        self.assert_ended(tuned.train())
+        self.assertEqual(json.loads((tuned / "run/final/clara.json").read_text())["context"], "text")
+        tuned.write("evaluation.jsonl", self.rows)
+        options = ("--data", "evaluation.jsonl", "--dtype", "float32", "--device", "cpu", "--max-new-tokens", 4)
+        self.assert_ended(tuned.eval("--run", "run", *options))
+        answers = [row["prediction"] for row in read_jsonl(tuned / "run/eval/records_normal/predictions.jsonl")]
+        self.assert_ended(self.evaluate("--context", "text", "--select", "given", "--output", "base_text"))
+        base = [row["prediction"] for row in read_jsonl(self.here / "base_text/predictions.jsonl")]
+        self.assertNotEqual(answers, base, "the generator's adapter did not read the prompt")
+        self.assert_ended(tuned.eval("report", "run"))
+        self.assertNotIn("(text)", tuned.eval("report", "run").out)
+        # Latents are still there for who asks for them.
+        self.assert_ended(tuned.eval("--run", "run", *options, "--context", "latents", "--max-rows", 1))
+
     def test_a_published_benchmark_is_converted_and_evaluated(self):
         titles = ["Dune", "Arrakis", "Caladan"]
         row = {

@@ -26,7 +26,8 @@ struct ModelDescription {
   std::int32_t num_memory_tokens = 16;
   std::int32_t num_selected = 5;
   std::string document_format = "title_newline";
-  std::string chat_format;  ///< ChatFormat::description
+  std::string chat_format;          ///< ChatFormat::description
+  std::string context = "latents";  ///< what the generator reads: latents, text, none
   LoraSettings lora;
   /// Adapters that the folder holds, by name; official folders and checkpoints hold all.
   std::vector<std::string> adapters = {"compressor", "query_reasoner", "generator"};

@@ -73,6 +73,7 @@ struct ObjectiveConfig {
   double alignment_weight = 0.1;            ///< λ
   LatentTokenLossConfig latent_token_loss;  ///< warm-up term (numerics §5)
   std::string generator_init = "continue";  ///< tune: continue | reset
+  std::string context = "latents";  ///< tune: latents | text | none (what the generator reads)
   // joint and retriever (num_selected: tune too; topk_mask: joint alone)
   std::int32_t num_selected = 5;    ///< S; tune: documents of a row in the prompt at most
   double temperature = 0.02;        ///< τ

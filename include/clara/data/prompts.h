@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "clara/data/answer_context.h"
 #include "clara/data/example.h"
 #include "clara/data/records.h"
 #include "clara/tokenizer/chat_format.h"
@@ -27,6 +28,9 @@ struct PromptSettings {
   std::int32_t max_sequence_tokens = 2048;  ///< 2048 for scp and tune, 1024 for joint
   std::int32_t num_selected = 5;            ///< S of joint rows; tune: documents of a row at most
   std::uint64_t seed = 17;                  ///< draws paraphrase instructions and versions
+  /// Of tune rows: what of the documents stands in the prompt. Without latents an example has no
+  /// documents of its own.
+  AnswerContext context = AnswerContext::kLatents;
 };
 
 /// Builds Examples. Text of documents, questions and answers never becomes a control token. Rows
@@ -47,7 +51,8 @@ class PromptBuilder {
   /// data set, which also draws its instruction if the record fixes none.
   Example scp_example(const ScpRecord& record, std::uint64_t epoch, std::uint64_t row) const;
   /// The first S documents of the row in the prompt; the others are left out and counted
-  /// (num_dropped_documents), positives among them too.
+  /// (num_dropped_documents), positives among them too. Where the context is text they stand in the
+  /// prompt as text_answer_prompt() has them, where it is none they are left out.
   Example tune_example(const QaRecord& record) const;
   /// K candidates, min(S, K) slots in the prompt, the question for the query reasoner.
   Example joint_example(const QaRecord& record) const;

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "clara/data/answer_context.h"
+
 namespace clara {
 
 enum class EvalSetting {
@@ -24,24 +26,14 @@ enum class DocumentSelector {
   kAll,            ///< "all": every candidate, in the given order, as many as fit the prompt
 };
 
-/// How they reach it.
-enum class AnswerContext {
-  kLatents,  ///< "latents": CLaRa
-  kText,     ///< "text": the documents' full text, read by the base model without adapter
-  kNone,     ///< "none": no documents; the base model without adapter
-};
-
 /// The value of a name. Throws ConfigError that lists the names.
 EvalSetting parse_eval_setting(std::string_view name);
 DocumentSelector parse_document_selector(std::string_view name);
-AnswerContext parse_answer_context(std::string_view name);
 std::string to_string(EvalSetting setting);
 std::string to_string(DocumentSelector selector);
-std::string to_string(AnswerContext context);
 /// All names, in the order of the enums.
 std::vector<std::string> eval_setting_names();
 std::vector<std::string> document_selector_names();
-std::vector<std::string> answer_context_names();
 
 /// The selector that a checkpoint of `stage` ("scp", "tune", "joint", "retriever") was trained for:
 /// query_reasoner after joint and retriever training, else given.
@@ -51,6 +43,8 @@ struct EvalSettings {
   std::string benchmark = "records";
   EvalSetting setting = EvalSetting::kNormal;
   DocumentSelector select = DocumentSelector::kQueryReasoner;
+  /// How the selected documents reach the generator. Text and none are read by the base model
+  /// without adapter, but by the generator's where the checkpoint was tuned on the same context.
   AnswerContext context = AnswerContext::kLatents;
   /// Before a question or a document that a dense encoder reads; empty: as its folder says.
   std::string query_prefix, passage_prefix;
@@ -72,7 +66,8 @@ bool needs_encoder(const EvalSettings& settings);
 void check_encoder(const EvalSettings& settings);
 
 /// "<benchmark>_<setting>", then "_<select>" where it is not `usual` and "_<context>" where that is
-/// not latents: the folder of a run's results.
-std::string eval_folder_name(const EvalSettings& settings, DocumentSelector usual);
+/// not `usual_context`: the folder of a run's results.
+std::string eval_folder_name(const EvalSettings& settings, DocumentSelector usual,
+                             AnswerContext usual_context);
 
 }  // namespace clara

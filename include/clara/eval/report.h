@@ -22,6 +22,8 @@ struct EvalOrigin {
   std::string device;                 ///< "cpu", "cuda:0"
   std::int32_t compression_rate = 0;  ///< of the checkpoint; 0: not recorded
   std::int32_t doc_max_tokens = 0;    ///< of the checkpoint; 0: not recorded
+  AnswerContext context =
+      AnswerContext::kLatents;  ///< what the checkpoint's generator learned from
 };
 
 /// What happened besides the scores.

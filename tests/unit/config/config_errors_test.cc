@@ -240,6 +240,18 @@ TEST(ConfigErrors, AnEmptyOrWrongSectionIsOneMistake) {
       "compression_rate, doc_max_tokens, lora, memory_init, dtype, device, chat_format, found 5");
 }
 
+TEST(ConfigErrors, WithoutLatentsNothingIsMeasuredOnThem) {
+  EXPECT_EQ(
+      error_of_set("tune", {"objective.context=text", "objective.latent_token_loss.weight=1"}),
+      "--set objective.latent_token_loss.weight: expected 0 where objective.context = text (no "
+      "latents are made), found 1.000000");
+  EXPECT_EQ(
+      error_of_set("tune", {"objective.context=none", "data.validation=[v.jsonl]",
+                            "output.keep_best={metric: validation/latent_gap}"}),
+      "--set output.keep_best: output.keep_best.metric: expected one of validation/loss, found "
+      "\"validation/latent_gap\"");
+}
+
 TEST(ConfigErrors, FieldsOfAnotherStageSayWhichStagesUseThem) {
   const std::string text = minimal_config("scp") + "objective:\n  temperature: 0.1\n";
   EXPECT_EQ(error_of(text),

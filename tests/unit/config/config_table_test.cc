@@ -51,6 +51,7 @@ const std::map<std::string, std::string>& other_values() {
       {"objective.latent_token_loss.only_steps", "20"},
       {"objective.latent_token_loss.target", "document"},
       {"objective.generator_init", "reset"},
+      {"objective.context", "text"},
       {"objective.num_selected", "3"},
       {"objective.temperature", "0.5"},
       {"objective.topk_mask", "exact"},
@@ -165,7 +166,8 @@ RunConfig all_changed(Stage stage) {
     for (const Field<RunConfig>& field : run_config_fields()) {
       if (field.path == path) is_used = (field.rule.stages & stage_bit(stage)) != 0;
     }
-    if (is_used) assignments.push_back(path + "=" + value);
+    // Text in the prompt and a loss of latents exclude each other.
+    if (is_used && path != "objective.context") assignments.push_back(path + "=" + value);
   }
   return parse(minimal_config(to_string(stage)), assignments);
 }
@@ -215,12 +217,15 @@ TEST(ConfigTable, EveryMemberOfTheStructsIsReachable) {
     EXPECT_NE(on_bad_record, fresh.data.on_bad_record);
   }
   {
-    const auto& [alignment_weight, latent_token_loss, generator_init, num_selected, temperature,
-                 topk_mask, query_reasoner_init, latent_cache, latent_cache_folder] = objective;
+    const auto& [alignment_weight, latent_token_loss, generator_init, context, num_selected,
+                 temperature, topk_mask, query_reasoner_init, latent_cache, latent_cache_folder] =
+        objective;
     EXPECT_EQ(alignment_weight, fresh.objective.alignment_weight);
     EXPECT_NE(tuned.objective.alignment_weight, fresh.objective.alignment_weight);
     EXPECT_EQ(generator_init, fresh.objective.generator_init);
     EXPECT_NE(tuned.objective.generator_init, fresh.objective.generator_init);
+    EXPECT_EQ(context, "latents");
+    EXPECT_EQ(parse(minimal_config("tune"), {"objective.context=none"}).objective.context, "none");
     EXPECT_EQ(latent_token_loss.steps, 0);
     const auto& [weight, steps, only_steps, target] = tuned.objective.latent_token_loss;
     EXPECT_NE(weight, 0);

@@ -212,6 +212,30 @@ TEST_F(Prompts, TextPromptHasTheDocumentsTexts) {
             kAnswerHead + "one\ntwo <SEP>\n\nQuestion:Who?)A:");
 }
 
+TEST_F(Prompts, TuneRowsCanHaveTextOrNothingInPlaceOfLatents) {
+  PromptSettings settings = kSettings;
+  settings.context = AnswerContext::kText;
+  const Example text = make(settings).tune_example(qa_record(3));
+  EXPECT_EQ(prompt_of(text), kAnswerHead + "doc 0\ndoc 1\n\nQuestion:Who?)A:");
+  EXPECT_EQ(TokenIds(text.tokens.begin(), text.tokens.begin() + text.prompt_length),
+            make().text_answer_prompt("Who?", {"doc 0", "doc 1"}));
+  EXPECT_EQ(text.num_dropped_documents, 1);
+  settings.context = AnswerContext::kNone;
+  const Example none = make(settings).tune_example(qa_record(3));
+  EXPECT_EQ(prompt_of(none), kAnswerHead + "\n\nQuestion:Who?)A:");
+  EXPECT_EQ(none.num_dropped_documents, 0);
+  for (const Example& example : {text, none}) {
+    EXPECT_EQ(answer_of(example), "Ann{<end>}");
+    EXPECT_THAT(example.documents, IsEmpty());
+    EXPECT_THAT(example.positives, IsEmpty());
+    EXPECT_EQ(example.num_slots, 0);
+  }
+  settings.context = AnswerContext::kText;
+  settings.max_sequence_tokens = 20;
+  EXPECT_THAT(data_error_of([&] { make(settings).tune_example(qa_record(2)); }),
+              HasSubstr(": cutting would lose the whole answer of 4 tokens"));
+}
+
 TEST_F(Prompts, FixedInstructionOfAParaphraseRowIsUsed) {
   for (std::size_t i = 0; i < kParaphraseInstructions.size(); ++i) {
     ScpRecord record = paraphrase_record({"again"});

@@ -71,10 +71,14 @@ TEST(EvalSettings, OnlyStagesThatTrainTheQueryReasonerSelectWithIt) {
 TEST(EvalSettings, AFolderNameTellsWhatIsUnusual) {
   EvalSettings settings;
   settings.setting = EvalSetting::kOracle;
-  EXPECT_EQ(eval_folder_name(settings, DocumentSelector::kQueryReasoner), "records_oracle");
-  EXPECT_EQ(eval_folder_name(settings, DocumentSelector::kGiven), "records_oracle_query_reasoner");
+  const auto name = [&](DocumentSelector usual, AnswerContext context = AnswerContext::kLatents) {
+    return eval_folder_name(settings, usual, context);
+  };
+  EXPECT_EQ(name(DocumentSelector::kQueryReasoner), "records_oracle");
+  EXPECT_EQ(name(DocumentSelector::kGiven), "records_oracle_query_reasoner");
   settings.context = AnswerContext::kText;
-  EXPECT_EQ(eval_folder_name(settings, DocumentSelector::kQueryReasoner), "records_oracle_text");
+  EXPECT_EQ(name(DocumentSelector::kQueryReasoner), "records_oracle_text");
+  EXPECT_EQ(name(DocumentSelector::kQueryReasoner, AnswerContext::kText), "records_oracle");
 }
 
 }  // namespace

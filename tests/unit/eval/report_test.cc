@@ -69,10 +69,12 @@ TEST(ScoresFile, HasTheCompressionRateWhereItIsKnown) {
   EXPECT_THAT(result_to_json(result), testing::Not(HasSubstr("compression_rate")));
   result.origin.compression_rate = 32;
   result.origin.doc_max_tokens = 256;
+  result.origin.context = AnswerContext::kText;
   write_result(folder.path(), result);
   const EvalResult read = read_result(folder / "scores.json");
   EXPECT_EQ(read.origin.compression_rate, 32);
   EXPECT_EQ(read.origin.doc_max_tokens, 256);
+  EXPECT_EQ(read.origin.context, AnswerContext::kText);
 }
 
 TEST(ScoresFile, FaultsNameFileAndMember) {

@@ -13,6 +13,7 @@
 
 #include "clara/common/error.h"
 #include "clara/objectives/compression_objective.h"
+#include "clara/objectives/generator_objective.h"
 #include "clara/objectives/joint_objective.h"
 #include "clara/objectives/loss_terms.h"
 #include "clara/objectives/objective.h"
@@ -45,7 +46,8 @@ struct StageOptions {
   std::unique_ptr<LatentStore> store;
 };
 
-const std::vector<std::string> kStages = {"scp", "tune", "joint", "retriever"};
+// "text": tune where the documents stand in the prompt.
+const std::vector<std::string> kStages = {"scp", "tune", "text", "joint", "retriever"};
 
 TinyStage make_stage(const std::string& stage, StageOptions options = {}) {
   TinyStage tiny;
@@ -66,6 +68,13 @@ TinyStage make_stage(const std::string& stage, StageOptions options = {}) {
         tiny.rows.push_back(tiny_example(200 + i, {documents, documents, false, {}}));
       }
     }
+    return tiny;
+  }
+  if (stage == "text") {
+    tiny.objective = std::make_unique<GeneratorObjective>(
+        *tiny.model, GeneratorSettings{options.dropout, options.activation_checkpointing});
+    for (std::uint64_t i = 0; i < 6; ++i)
+      tiny.rows.push_back(tiny_example(300 + i, {0, 0, false, {}}));
     return tiny;
   }
   tiny.documents = std::make_unique<DocumentLatents>(*tiny.model, std::move(options.store), 128);
@@ -153,6 +162,8 @@ std::set<std::string> trained_set(const std::string& stage) {
     add("compressor");
     add("generator");
     names.insert("memory_rows");
+  } else if (stage == "text") {
+    add("generator");
   } else {
     add("query_reasoner");
     if (stage == "joint") add("generator");
@@ -458,6 +469,25 @@ TEST(CompressionObjective, TheLatentGapIsZeroWhereAllDocumentsAreTheSame) {
   EXPECT_NEAR(metrics.at("latent_gap"), 0, 1e-6);
   EXPECT_NEAR(metrics.at("latent_cosine"), 1, 1e-5) << "collapse";
   EXPECT_NEAR(metrics.at("latent_between_variance"), 0, 1e-6) << "collapse";
+}
+
+TEST(GeneratorObjective, LossIsThatOfTheAnswersAlone) {
+  TinyStage tiny = make_stage("text");
+  double sum = 0;
+  std::int64_t num_tokens = 0;
+  for (const Example& row : tiny.rows) {
+    const torch::NoGradGuard no_grad;
+    const AnswerBatch alone = answers_of(*tiny.model, {row});
+    sum += tiny.model->answer_loss(alone, {}).sum.item<double>();
+    num_tokens += row.num_answer_tokens();
+  }
+  const double mean = sum / static_cast<double>(num_tokens);
+  for (const std::int64_t batch_tokens : {1, 30, 8192}) {
+    const auto metrics = tiny.objective->validate(tiny.rows, batch_tokens);
+    ASSERT_EQ(metrics.size(), 1u);
+    EXPECT_NEAR(metrics.at("loss"), mean, 1e-5 * mean);
+  }
+  EXPECT_NEAR(gradients_of(tiny, tiny.rows).result.loss, mean, 1e-5 * mean);
 }
 
 TEST(Objectives, ValidationOfNoRowsIsEmptyOrZero) {
