@@ -6,8 +6,8 @@
 
 Pictures: logit_lens_<adapter> (top tokens at each memory position of the first questions), latent_space (documents'
 latents and their texts' hidden states in the plane: t-SNE where scikit-learn is installed, else the first two principal
-components, and the picture says which), paraphrase (ROUGE and names kept), efficiency (times by compression rate). What
-was not analysed is left out. Needs matplotlib and numpy. Exit codes: 0 ok, 2 usage, 3 data.
+components, and the picture says which), paraphrase (ROUGE and names kept), gap (answer loss with own and with other latents),
+efficiency (times by compression rate). What was not analysed is left out. Needs matplotlib and numpy. Exit codes: 0 ok, 2 usage, 3 data.
 """
 from __future__ import annotations
 
@@ -148,6 +148,31 @@ def plot_paraphrases(path: Path, stem: Path, with_svg: bool) -> list[Path]:
     return save_picture(figure, stem, with_svg)
 
 
+def short_name(checkpoint: str) -> str:
+    """runs/scp/final → scp; runs/scp/checkpoints/step_000100 → step_000100."""
+    path = Path(checkpoint)
+    return path.parent.name if path.name == "final" else path.name
+
+
+def plot_gap(path: Path, stem: Path, with_svg: bool) -> list[Path]:
+    rows = read_json(path)["checkpoints"]
+    figure = new_figure(max(4.2, 1.6 + 1.3 * len(rows)), 3.6)
+    axes = figure.subplots()
+    for offset, name, label, colour in ((-0.2, "own_loss", "own latents", LATENT),
+                                        (0.2, "other_loss", "another document's", "#b8b8b8")):
+        places = [i + offset for i in range(len(rows))]
+        means = [row[name]["mean"] for row in rows]
+        ends = [[abs(row[name]["mean"] - row[name][end]) for row in rows] for end in ("low", "high")]
+        axes.bar(places, means, 0.38, yerr=ends, capsize=3, error_kw={"linewidth": 1}, label=label, color=colour)
+    labels = [f"{short_name(row['checkpoint'])}\nrate {row['compression_rate']}\ngap {row['gap']['mean']:.2f}" for row in rows]
+    axes.set_xticks(range(len(rows)), labels)
+    axes.set_ylabel("answer loss, nats a token", fontsize=9)
+    axes.set_title("What is in the latents (95% intervals over rows)", fontsize=10.5, loc="left")
+    axes.legend(fontsize=8, frameon=False)
+    clean(axes)
+    return save_picture(figure, stem, with_svg)
+
+
 def plot_efficiency(path: Path, stem: Path, with_svg: bool) -> list[Path]:
     rows = sorted(read_json(path)["checkpoints"], key=lambda row: row["compression_rate"])
     labels = [f"rate {row['compression_rate']}\n{row['num_memory_tokens']} a document" for row in rows] + ["text"]
@@ -195,7 +220,7 @@ def main(arguments: list[str]) -> int:
             prefix = f"{folder.resolve().name}_" if several else ""
             for path in sorted(folder.glob("logit_lens_*.json")):
                 written += plot_lens(path, out / (prefix + path.stem), options.svg)
-            for name, draw in (("paraphrase", plot_paraphrases), ("efficiency", plot_efficiency)):
+            for name, draw in (("paraphrase", plot_paraphrases), ("gap", plot_gap), ("efficiency", plot_efficiency)):
                 if (folder / f"{name}.json").is_file():
                     written += draw(folder / f"{name}.json", out / (prefix + name), options.svg)
         spaces = [folder for folder in options.folders if (folder / "latent_space.json").is_file()]

@@ -14,6 +14,7 @@
 #include "tools/stderr_progress.h"
 
 #include "clara/analysis/efficiency.h"
+#include "clara/analysis/gap_check.h"
 #include "clara/analysis/latent_space.h"
 #include "clara/analysis/logit_lens.h"
 #include "clara/analysis/paraphrase_check.h"
@@ -123,6 +124,20 @@ int run_paraphrase(AnalyzeArguments arguments) {
   return kExitOk;
 }
 
+int run_gap(const AnalyzeArguments& arguments) {
+  const fs::path output = prepare_output(arguments);
+  const RowSource source({{arguments.data, 1.0, 0}}, arguments.max_rows);
+  std::vector<RawRow> rows;
+  for (std::int64_t i = 0; i < source.size(); ++i) rows.push_back(source.row(i));
+  std::vector<GapCheck> checks;
+  for (const std::string& checkpoint : arguments.checkpoints) {
+    const OpenedModel opened = open_model(arguments, checkpoint);
+    checks.push_back(check_gap(opened, checkpoint, rows, arguments.max_batch_tokens));
+  }
+  write_result(output / "gap.json", gaps_to_json(checks), render_gaps(checks));
+  return kExitOk;
+}
+
 int run_efficiency(AnalyzeArguments arguments) {
   const fs::path output = prepare_output(arguments);
   const std::vector<QaRecord> records = read_questions(arguments);
@@ -142,7 +157,7 @@ CLI::App* add_analysis(CLI::App& analyze, const std::string& name, const std::st
   CLI::Option* checkpoint = command->add_option("--checkpoint", arguments.checkpoints,
                                                 "folder of a checkpoint, or a run's final/");
   checkpoint->required();
-  if (name != "efficiency") checkpoint->expected(1);
+  if (name != "efficiency" && name != "gap") checkpoint->expected(1);
   add_model_place_options(*command, arguments.place);
   command->add_option("--max-rows", arguments.max_rows, "of the data, the first ones; 0 = all")
       ->check(CLI::NonNegativeNumber)
@@ -196,6 +211,14 @@ std::function<int()> add_analyze_command(CLI::App& app) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
 
+  CLI::App* gap = add_analysis(
+      *analyze, "gap",
+      "answer loss with a row's own latents and with other documents': how much of the document is "
+      "in them; a row each checkpoint",
+      *arguments);
+  gap->add_option("--data", arguments->data, "records of scp or tune (.jsonl, .jsonl.gz or .json)")
+      ->required();
+
   CLI::App* efficiency = add_analysis(
       *analyze, "efficiency",
       "times of compressing, of questions and of answers, from latents and from text; a row each "
@@ -217,9 +240,10 @@ std::function<int()> add_analyze_command(CLI::App& app) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
 
-  return [arguments, lens, latents, paraphrase] {
+  return [arguments, lens, latents, paraphrase, gap] {
     if (*lens) return run_logit_lens(*arguments);
     if (*latents) return run_latents(*arguments);
+    if (*gap) return run_gap(*arguments);
     return *paraphrase ? run_paraphrase(*arguments) : run_efficiency(*arguments);
   };
 }

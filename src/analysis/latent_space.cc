@@ -1,6 +1,7 @@
 // One compressor pass a batch gives both vectors of a document.
 #include "clara/analysis/latent_space.h"
 
+#include "common/token_batches.h"
 #include <torch/torch.h>
 
 #include "clara/common/error.h"
@@ -32,15 +33,12 @@ LatentSpace measure_latent_space(const OpenedModel& opened,
     inputs.push_back(prompts.encoder_ids(document));
   }
   std::vector<torch::Tensor> latents, text_means, alignment;
-  for (std::size_t begin = 0; begin < inputs.size();) {
+  std::vector<std::int64_t> num_tokens;
+  for (const TokenIds& input : inputs)
+    num_tokens.push_back(static_cast<std::int64_t>(input.size()));
+  for (const ItemRange& range : token_batches(num_tokens, max_batch_tokens)) {
     std::vector<const TokenIds*> batch;
-    std::int64_t tokens = 0;
-    while (begin < inputs.size() &&
-           (batch.empty() ||
-            tokens + static_cast<std::int64_t>(inputs[begin].size()) <= max_batch_tokens)) {
-      tokens += static_cast<std::int64_t>(inputs[begin].size());
-      batch.push_back(&inputs[begin++]);
-    }
+    for (std::size_t n = range.begin; n < range.end; ++n) batch.push_back(&inputs[n]);
     const CompressedDocuments compressed = opened.model->compress(opened.model->pack(batch));
     latents.push_back(compressed.latents_NMD.to(torch::kCPU, torch::kFloat32));
     text_means.push_back(compressed.text_means_ND.to(torch::kCPU));

@@ -51,6 +51,15 @@ Json to_json(const RougeScores& scores) {
   return {{"rouge_1", scores.rouge_1}, {"rouge_2", scores.rouge_2}, {"rouge_l", scores.rouge_l}};
 }
 
+Json to_json(const MeanInterval& interval) {
+  return {{"mean", interval.mean}, {"low", interval.low}, {"high", interval.high}};
+}
+
+std::string with_interval(const MeanInterval& interval) {
+  return fixed(interval.mean, 2) + " (" + fixed(interval.low, 2) + " to " +
+         fixed(interval.high, 2) + ")";
+}
+
 double lens_mean(const std::vector<LensRow>& rows, double LensOverlap::*member) {
   std::vector<const LensRow*> with_words;
   for (const LensRow& row : rows) {
@@ -187,6 +196,48 @@ std::string paraphrases_to_json(const std::vector<ParaphraseCheck>& checks) {
                     {"other_name_recall", check.other_name_recall}});
   }
   return dump({{"documents", std::move(list)}});
+}
+
+std::string render_gaps(const std::vector<GapCheck>& checks) {
+  TextTable table({{"checkpoint"},
+                   {"rate", true},
+                   {"memory tokens", true},
+                   {"rows", true},
+                   {"answer tokens", true},
+                   {"loss", true},
+                   {"with other latents", true},
+                   {"gap", true}});
+  for (const GapCheck& check : checks) {
+    std::int64_t num_tokens = 0;
+    for (const LatentGapRow& row : check.rows) num_tokens += row.num_answer_tokens;
+    table.add_row({check.checkpoint, std::to_string(check.compression_rate),
+                   std::to_string(check.num_memory_tokens), std::to_string(check.rows.size()),
+                   std::to_string(num_tokens), with_interval(check.own_loss),
+                   with_interval(check.other_loss), with_interval(check.gap)});
+  }
+  return table.render(false) +
+         "nats a token; intervals: 95%, percentile bootstrap over rows (10000 resamples)\n";
+}
+
+std::string gaps_to_json(const std::vector<GapCheck>& checks) {
+  Json list = Json::array();
+  for (const GapCheck& check : checks) {
+    Json rows = Json::array();
+    for (std::size_t i = 0; i < check.rows.size(); ++i) {
+      rows.push_back({{"place", check.places[i]},
+                      {"num_answer_tokens", check.rows[i].num_answer_tokens},
+                      {"own_loss", check.rows[i].own_loss},
+                      {"other_loss", check.rows[i].other_loss}});
+    }
+    list.push_back({{"checkpoint", check.checkpoint},
+                    {"compression_rate", check.compression_rate},
+                    {"num_memory_tokens", check.num_memory_tokens},
+                    {"own_loss", to_json(check.own_loss)},
+                    {"other_loss", to_json(check.other_loss)},
+                    {"gap", to_json(check.gap)},
+                    {"rows", std::move(rows)}});
+  }
+  return dump({{"checkpoints", std::move(list)}});
 }
 
 std::string render_efficiency(const std::vector<Efficiency>& rows) {

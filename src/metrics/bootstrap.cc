@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -146,6 +147,32 @@ std::vector<MeanInterval> bootstrap_means(std::span<const double> values_NC,
 
 MeanInterval bootstrap_mean(std::span<const double> values, const ResamplingSettings& settings) {
   return bootstrap_means(values, 1, settings).front();
+}
+
+MeanInterval bootstrap_ratio(std::span<const double> numerators,
+                             std::span<const double> denominators,
+                             const ResamplingSettings& settings) {
+  const std::size_t num_questions = check(numerators.size(), 1, settings);
+  if (denominators.size() != num_questions ||
+      std::any_of(denominators.begin(), denominators.end(), [](double d) { return !(d > 0); })) {
+    throw std::invalid_argument("bootstrap_ratio: expected " + std::to_string(num_questions) +
+                                " positive denominators");
+  }
+  IndexDraw draw(settings.seed, num_questions);
+  std::vector<double> ratios(static_cast<std::size_t>(settings.num_resamples));
+  for (double& ratio : ratios) {
+    double numerator = 0, denominator = 0;
+    for (std::size_t i = 0; i < num_questions; ++i) {
+      const std::size_t question = draw();
+      numerator += numerators[question];
+      denominator += denominators[question];
+    }
+    ratio = numerator / denominator;
+  }
+  std::sort(ratios.begin(), ratios.end());
+  const double ratio = std::accumulate(numerators.begin(), numerators.end(), 0.0) /
+                       std::accumulate(denominators.begin(), denominators.end(), 0.0);
+  return interval_of(ratio, ratios, settings.confidence);
 }
 
 std::vector<PairedComparison> compare_paired_columns(std::span<const double> a_NC,

@@ -67,6 +67,24 @@ class AnalyzeTest(ProgramCase):
         self.assertEqual([row["num_questions"] for row in rows], [2, 2])
         self.assertIn("first token, ms", outcome.out)
 
+    def test_gap_of_several_checkpoints(self):
+        self.here.write("scp.jsonl", read_rows("scp", 4))
+        outcome = self.analyze("gap", "--checkpoint", "run/checkpoints/step_000001", "--max-rows", "3", data="scp.jsonl")
+        self.assert_ended(outcome)
+        first, second = self.result("gap.json")["checkpoints"]
+        self.assertEqual(first["rows"], second["rows"], "final/ is the last checkpoint")
+        self.assertEqual([row["place"] for row in first["rows"]], [f"scp.jsonl:{n}" for n in (1, 2, 3)])
+        tokens = sum(row["num_answer_tokens"] for row in first["rows"])
+        own, other = (sum(row[name] for row in first["rows"]) / tokens for name in ("own_loss", "other_loss"))
+        self.assertAlmostEqual(first["own_loss"]["mean"], own, 6)
+        self.assertAlmostEqual(first["gap"]["mean"], other - own, 6)
+        self.assertLessEqual(first["gap"]["low"], first["gap"]["high"])
+        self.assertIn("with other latents", outcome.out)
+        # Questions are read as tune reads them.
+        self.assert_ended(self.analyze("gap", "--max-rows", "2"))
+        self.here.write("same.jsonl", 2 * read_rows("scp", 1))
+        self.assert_refused(self.analyze("gap", data="same.jsonl"), DATA, "expected rows with different documents")
+
     def test_pictures(self):
         python = PROJECT / ".venv/bin/python"
         if not python.exists():
@@ -76,11 +94,12 @@ class AnalyzeTest(ProgramCase):
         self.test_logit_lens()
         self.test_latents()
         self.test_paraphrase()
+        self.test_gap_of_several_checkpoints()
         self.test_efficiency_of_several_checkpoints()
         drawn = subprocess.run([python, "-B", PROJECT / "scripts/plot_analysis.py", self.here / "analysis"],
                                capture_output=True, text=True)  # fmt: skip
         self.assertEqual(drawn.returncode, 0, drawn.stderr)
-        names = ("logit_lens_query_reasoner", "logit_lens_compressor", "latent_space", "paraphrase", "efficiency")
+        names = ("logit_lens_query_reasoner", "logit_lens_compressor", "latent_space", "paraphrase", "gap", "efficiency")
         for name in names:
             self.assertEqual((self.here / f"analysis/{name}.png").read_bytes()[:8], PNG)
         side_by_side = subprocess.run([python, "-B", PROJECT / "scripts/plot_analysis.py", "analysis", "analysis", "--out", "pairs"],

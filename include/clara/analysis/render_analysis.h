@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "clara/analysis/efficiency.h"
+#include "clara/analysis/gap_check.h"
 #include "clara/analysis/latent_space.h"
 #include "clara/analysis/logit_lens.h"
 #include "clara/analysis/paraphrase_check.h"
@@ -29,6 +30,9 @@ std::string latent_space_to_json(const LatentSpace& space);
 
 std::string render_paraphrases(const std::vector<ParaphraseCheck>& checks);
 std::string paraphrases_to_json(const std::vector<ParaphraseCheck>& checks);
+
+std::string render_gaps(const std::vector<GapCheck>& checks);
+std::string gaps_to_json(const std::vector<GapCheck>& checks);
 
 std::string render_efficiency(const std::vector<Efficiency>& rows);
 std::string efficiency_to_json(const std::vector<Efficiency>& rows);

@@ -36,6 +36,13 @@ std::vector<MeanInterval> bootstrap_means(std::span<const double> values_NC,
                                           std::size_t num_columns,
                                           const ResamplingSettings& settings = {});
 
+/// Σ numerators / Σ denominators, for example a loss in nats a token of questions with answers of
+/// different lengths, and the interval of that ratio: a resample keeps a question's two together.
+/// Throws as bootstrap_mean, and where the sizes differ or a denominator is not positive.
+MeanInterval bootstrap_ratio(std::span<const double> numerators,
+                             std::span<const double> denominators,
+                             const ResamplingSettings& settings = {});
+
 /// Mean of a − b over the same questions.
 struct PairedComparison {
   MeanInterval difference;  ///< bootstrap over questions

@@ -50,6 +50,28 @@ TEST(BootstrapMean, HasTheWidthOfTheNormalApproximation) {
   EXPECT_NEAR(narrow.high - narrow.low, 2 * 0.6745 * standard_error, 0.2 * standard_error);
 }
 
+TEST(BootstrapRatio, OfEqualDenominatorsIsTheMean) {
+  std::vector<double> values(53);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<double>(i));
+  const MeanInterval mean = bootstrap_mean(values, {500, 0.9, 3});
+  const MeanInterval ratio =
+      bootstrap_ratio(values, std::vector<double>(values.size(), 1.0), {500, 0.9, 3});
+  EXPECT_NEAR(ratio.mean, mean.mean, 1e-12);
+  EXPECT_NEAR(ratio.low, mean.low, 1e-12);
+  EXPECT_NEAR(ratio.high, mean.high, 1e-12);
+}
+
+TEST(BootstrapRatio, WeighsQuestionsByTheirDenominators) {
+  const std::vector<double> numerators = {2, 9}, denominators = {1, 3};
+  const MeanInterval ratio = bootstrap_ratio(numerators, denominators, {2000, 0.95, 17});
+  EXPECT_DOUBLE_EQ(ratio.mean, 11.0 / 4);
+  EXPECT_DOUBLE_EQ(ratio.low, 2);   // the first twice
+  EXPECT_DOUBLE_EQ(ratio.high, 3);  // the second twice
+  EXPECT_THROW(bootstrap_ratio(numerators, std::vector<double>{1, 0}), std::invalid_argument);
+  EXPECT_THROW(bootstrap_ratio(numerators, std::vector<double>{1}), std::invalid_argument);
+  EXPECT_THROW(bootstrap_ratio({}, {}), std::invalid_argument);
+}
+
 TEST(BootstrapMean, RefusesSettingsOutOfRange) {
   const std::vector<double> values = {1};
   EXPECT_THROW(bootstrap_mean({}), std::invalid_argument);
