@@ -42,7 +42,8 @@ std::size_t table_width(std::int64_t wanted) {
 int report(const ReportArguments& arguments) {
   std::vector<MethodSource> sources;
   for (const std::string& argument : arguments.sources)
-    sources.push_back(parse_method_source(argument));
+    for (MethodSource& source : parse_method_sources(argument))
+      sources.push_back(std::move(source));
   const GoldProtocol protocol =
       arguments.protocol == "best" ? GoldProtocol::kBest : GoldProtocol::kFirst;
   MethodResults results = collect_method_results(sources, arguments.limits);
@@ -68,9 +69,11 @@ std::function<int()> add_report_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "report", "tables, plots and a page with the examples, over the results of several methods");
   command
-      ->add_option("runs", arguments->sources,
-                   "DIR or NAME=DIR: run folders, result folders or scores.json files; NAME is the "
-                   "method's in the tables")
+      ->add_option(
+          "runs", arguments->sources,
+          "DIR or NAME=DIR: run folders, result folders or scores.json files; NAME is the "
+          "method's in the tables; NAME=DIR,DIR,… averages runs with other seeds, question "
+          "by question")
       ->required();
   command->add_option("--out", arguments->output,
                       "folder for report.txt, report.md, report.csv, report.html and plots/*.svg");

@@ -86,10 +86,6 @@ void take_comparisons(const std::vector<double>& a, const std::vector<double>& b
   }
 }
 
-std::string key_of(const QuestionScores& question) {
-  return question.id + '\0' + question.question;
-}
-
 /// Compares a method with the baseline on the questions that both answered; returns their number.
 std::int64_t compare_with_baseline(const MethodResult& method, const MethodResult& baseline,
                                    const std::string& place, const ResamplingSettings& resampling,
@@ -97,13 +93,13 @@ std::int64_t compare_with_baseline(const MethodResult& method, const MethodResul
   std::unordered_map<std::string, const QuestionScores*> of_baseline;
   std::unordered_map<std::string, const QuestionScores*> by_id;
   for (const QuestionScores& question : baseline.questions) {
-    of_baseline.emplace(key_of(question), &question);
+    of_baseline.emplace(question.key(), &question);
     if (!question.id.empty()) by_id.emplace(question.id, &question);
   }
   ScoreColumns a, b;
   std::int64_t num_common = 0;
   for (const QuestionScores& question : method.questions) {
-    const auto found = of_baseline.find(key_of(question));
+    const auto found = of_baseline.find(question.key());
     if (found == of_baseline.end()) {
       const auto same_id = by_id.find(question.id);
       if (same_id == by_id.end()) continue;

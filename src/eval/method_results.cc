@@ -5,6 +5,7 @@
 #include <iterator>
 #include <map>
 #include <set>
+#include <sstream>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
@@ -28,6 +29,7 @@ struct FoundResult {
   fs::path owner;  ///< run folder or checkpoint that was evaluated, else the folder itself
   std::string given_name;
   bool is_whole_run = false;  ///< found below a run folder: its results may differ in kind
+  bool is_repetition = false;
 };
 
 fs::path absolute_folder(const fs::path& path) {
@@ -104,12 +106,12 @@ std::map<fs::path, std::string> names_of(const std::vector<fs::path>& folders) {
 /// " (bm25, text)": what was not done as the checkpoint was trained for; else nothing.
 std::string unusual_kind(const EvalResult& result) {
   const EvalSettings& settings = result.settings;
-  if (settings.context == AnswerContext::kNone) return " (no documents)";
+  const bool is_usual = settings.context == result.origin.context;
+  if (settings.context == AnswerContext::kNone) return is_usual ? "" : " (no documents)";
   std::string kind;
   if (settings.select != default_selector(result.origin.stage)) kind = to_string(settings.select);
   if (needs_encoder(settings)) kind += " " + last_parts(settings.encoder, 1);
-  if (settings.context != AnswerContext::kLatents)
-    kind += (kind.empty() ? "" : ", ") + to_string(settings.context);
+  if (!is_usual) kind += (kind.empty() ? "" : ", ") + to_string(settings.context);
   return kind.empty() ? "" : " (" + kind + ")";
 }
 
@@ -261,6 +263,54 @@ TrainingCurves read_training_curves(const fs::path& path) {
   return curves;
 }
 
+/// Means over the answers of both.
+void add_repetition(const MethodResult& repetition, MethodResult& method) {
+  std::unordered_map<std::string, const QuestionScores*> of_repetition;
+  for (const QuestionScores& question : repetition.questions)
+    of_repetition.emplace(question.key(), &question);
+  for (QuestionScores& question : method.questions) {
+    const auto found = of_repetition.find(question.key());
+    if (found == of_repetition.end()) break;
+    const QuestionScores& other = *found->second;
+    const double share = static_cast<double>(other.num_answers) /
+                         static_cast<double>(question.num_answers + other.num_answers);
+    const auto mix = [&](auto& values, const auto& others) {
+      for (std::size_t i = 0; i < values.size(); ++i)
+        values[i] = (1 - share) * values[i] + share * others[i];
+    };
+    mix(question.answers, other.answers);
+    mix(question.recall, other.recall);
+    question.num_answers += other.num_answers;
+    of_repetition.erase(found);
+  }
+  const bool is_same = repetition.questions.size() == method.questions.size();
+  if (!of_repetition.empty() || !is_same || method.questions.empty()) {
+    throw DataError(method.method + ": expected the same questions in the predictions.jsonl of " +
+                    method.folder.string() + " and " + repetition.folder.string() +
+                    ", whose scores are to be averaged, found others");
+  }
+  method.num_predictions += repetition.num_predictions;
+}
+
+/// Repetitions of a method become one result, at the place of the first.
+void join_repetitions(const std::vector<FoundResult>& found, std::vector<MethodResult>& results) {
+  std::map<std::tuple<std::string, std::string, EvalSetting>, std::size_t> firsts;
+  std::vector<MethodResult> joined;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const EvalSettings& settings = results[i].result.settings;
+    if (found[i].is_repetition) {
+      const auto [first, is_new] = firsts.try_emplace(
+          {results[i].method, settings.benchmark, settings.setting}, joined.size());
+      if (!is_new) {
+        add_repetition(results[i], joined[first->second]);
+        continue;
+      }
+    }
+    joined.push_back(std::move(results[i]));
+  }
+  results = std::move(joined);
+}
+
 void check_that_none_is_twice(const std::vector<MethodResult>& results) {
   std::map<std::tuple<std::string, std::string, EvalSetting>, const MethodResult*> seen;
   for (const MethodResult& method : results) {
@@ -278,14 +328,25 @@ void check_that_none_is_twice(const std::vector<MethodResult>& results) {
 
 }  // namespace
 
-MethodSource parse_method_source(const std::string& argument) {
+std::vector<MethodSource> parse_method_sources(const std::string& argument) {
   const std::size_t sign = argument.find('=');
-  if (sign == std::string::npos || fs::exists(argument)) return {"", argument};
-  MethodSource source{argument.substr(0, sign), argument.substr(sign + 1)};
-  if (strip_whitespace(source.name).empty() || source.path.empty()) {
-    throw ConfigError("expected DIR or NAME=DIR, found \"" + argument + "\"");
+  if (sign == std::string::npos || fs::exists(argument)) return {{"", argument}};
+  const std::string name = argument.substr(0, sign);
+  std::string paths = argument.substr(sign + 1);
+  std::vector<MethodSource> sources;
+  std::error_code ignored;
+  if (fs::exists(paths, ignored) || paths.find(',') == std::string::npos) {
+    sources.push_back({name, paths});
+  } else {
+    std::istringstream list(paths + ",");
+    for (std::string path; std::getline(list, path, ',');) sources.push_back({name, path, true});
   }
-  return source;
+  const bool is_whole = std::none_of(sources.begin(), sources.end(),
+                                     [](const auto& source) { return source.path.empty(); });
+  if (strip_whitespace(name).empty() || !is_whole) {
+    throw ConfigError("expected DIR, NAME=DIR or NAME=DIR,DIR,…, found \"" + argument + "\"");
+  }
+  return sources;
 }
 
 MethodResults collect_method_results(const std::vector<MethodSource>& sources,
@@ -294,6 +355,7 @@ MethodResults collect_method_results(const std::vector<MethodSource>& sources,
   std::vector<fs::path> run_folders;
   for (const MethodSource& source : sources) {
     for (FoundResult& found : find_results(source)) {
+      found.is_repetition = source.is_repetition;
       const bool is_known = std::any_of(all.begin(), all.end(), [&](const FoundResult& other) {
         return other.folder == found.folder && other.given_name == found.given_name;
       });
@@ -322,6 +384,7 @@ MethodResults collect_method_results(const std::vector<MethodSource>& sources,
     if (!is_named || (all[i].is_whole_run && kinds[all[i].given_name].size() > 1))
       method.method += unusual_kind(method.result);
   }
+  join_repetitions(all, collected.results);
   check_that_none_is_twice(collected.results);
   for (const fs::path& folder : run_folders) {
     const fs::path metrics = folder / "metrics.jsonl";
@@ -329,7 +392,9 @@ MethodResults collect_method_results(const std::vector<MethodSource>& sources,
     collected.curves.push_back(read_training_curves(metrics));
     const auto found = std::find_if(
         all.begin(), all.end(), [&](const FoundResult& result) { return result.owner == folder; });
-    collected.curves.back().run = found->given_name.empty() ? names.at(folder) : found->given_name;
+    std::string& run = collected.curves.back().run;
+    run = found->given_name.empty() ? names.at(folder) : found->given_name;
+    if (found->is_repetition) run += " (" + names.at(folder) + ")";
   }
   return collected;
 }

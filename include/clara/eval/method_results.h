@@ -18,11 +18,12 @@ namespace clara {
 struct MethodSource {
   std::string name;  ///< of the method; empty: after the folder
   std::filesystem::path path;
+  bool is_repetition = false;  ///< one of several runs of the method, for example with other seeds
 };
 
-/// "NAME=DIR", or "DIR" (also where a folder of that name with its "=" is there). Throws
-/// ConfigError for an empty name or folder.
-MethodSource parse_method_source(const std::string& argument);
+/// "NAME=DIR", or "DIR" (also where a folder of that name with its "=" is there), or
+/// "NAME=DIR,DIR,…": runs of one method. Throws ConfigError for an empty name or folder.
+std::vector<MethodSource> parse_method_sources(const std::string& argument);
 
 /// The scores of one question; where a file answers it several times, their means.
 struct QuestionScores {
@@ -32,6 +33,9 @@ struct QuestionScores {
   std::array<double, 3> recall{};   ///< at RetrievalSummary::kCutoffs
   bool has_recall = false;
   std::int32_t num_answers = 0;
+
+  /// Tells questions apart.
+  std::string key() const { return id + '\0' + question; }
 };
 
 /// An answer as it is shown, its documents by their places in MethodResults::documents.
@@ -74,8 +78,10 @@ struct ExampleLimits {
 /// folder, with as much of the path as tells it from others; what was evaluated in another way
 /// than the checkpoint was trained for has it behind its name: "joint (bm25)", "joint (text)",
 /// "joint (no documents)". A given name gets this only for a run that was evaluated in several
-/// ways. Throws DataError for a path without results and for damaged files, ConfigError where two
-/// results would be the same method on the same benchmark and setting.
+/// ways. Repetitions of a method become one result, whose questions have the means of their scores
+/// and whose examples are the first one's. Throws DataError for a path without results, for damaged
+/// files, and for repetitions that answered different questions; ConfigError where two results
+/// would be the same method on the same benchmark and setting.
 MethodResults collect_method_results(const std::vector<MethodSource>& sources,
                                      const ExampleLimits& limits = {});
 

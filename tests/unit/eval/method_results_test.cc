@@ -13,6 +13,7 @@
 namespace clara {
 namespace {
 
+using testing::DoubleEq;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -66,6 +67,11 @@ TEST_F(MethodFolders, AreNamedAfterTheRunAndWhatIsUnusual) {
   result = make_result();
   result.settings.context = AnswerContext::kText;
   write("runs/text/eval/hotpotqa_normal_text", result);
+  EXPECT_THAT(collected({{"", folder_ / "runs/text"}}), ElementsAre("text (text)"));
+  // Read as the checkpoint learned to.
+  result.origin.context = AnswerContext::kText;
+  write("runs/tuned/eval/hotpotqa_normal", result);
+  EXPECT_THAT(collected({{"", folder_ / "runs/tuned"}}), ElementsAre("tuned"));
   EXPECT_THAT(collected({{"full text", folder_ / "runs/text"}}), ElementsAre("full text"));
 }
 
@@ -86,6 +92,33 @@ TEST_F(MethodFolders, OneResultGivenTwiceCountsOnceAndTwoOfOneMethodAreAnError) 
   const std::string error = error_of({{"x", folder_ / "joint"}, {"x", folder_ / "other"}});
   EXPECT_THAT(error, HasSubstr("found two of x, hotpotqa, normal"));
   EXPECT_THAT(error, HasSubstr("NAME=DIR"));
+}
+
+TEST_F(MethodFolders, RunsOfOneMethodHaveTheMeansOfTheirScores) {
+  write("17/joint/eval/hotpotqa_normal", make_result(), "1100");
+  write("18/joint/eval/hotpotqa_normal", make_result(), "1010");
+  write("19/joint/eval/hotpotqa_normal", make_result(), "1000");
+  write("other", make_result(), "0000");
+  const MethodResults read = collect_method_results({{"x", folder_ / "17/joint", true},
+                                                     {"y", folder_ / "other"},
+                                                     {"x", folder_ / "18/joint", true},
+                                                     {"x", folder_ / "19/joint", true}});
+  EXPECT_THAT(names_of(read), ElementsAre("x", "y"));
+  const MethodResult& mean = read.results[0];
+  EXPECT_EQ(mean.num_predictions, 12);
+  std::vector<double> exact;
+  for (const QuestionScores& question : mean.questions) exact.push_back(question.answers[0]);
+  EXPECT_THAT(exact, ElementsAre(DoubleEq(1), DoubleEq(1.0 / 3), DoubleEq(1.0 / 3), DoubleEq(0)));
+  EXPECT_DOUBLE_EQ(mean.questions[0].recall[0], 0.5);
+  EXPECT_EQ(mean.questions[0].num_answers, 3);
+  EXPECT_EQ(mean.examples.size(), 4u);
+
+  write("20/joint", make_result(), "100");
+  EXPECT_THAT(error_of({{"x", folder_ / "17/joint", true}, {"x", folder_ / "20/joint", true}}),
+              HasSubstr("x: expected the same questions"));
+  std::filesystem::remove(folder_ / "20/joint/predictions.jsonl");
+  EXPECT_THAT(error_of({{"x", folder_ / "20/joint", true}, {"x", folder_ / "17/joint", true}}),
+              HasSubstr("x: expected the same questions"));
 }
 
 TEST_F(MethodFolders, WithoutResultsAreAnError) {
@@ -165,16 +198,30 @@ TEST_F(MethodFolders, OfADamagedFileNameItsLine) {
   EXPECT_THAT(error_of({{"", folder_ / "joint"}}), HasSubstr("predictions.jsonl:3: "));
 }
 
-TEST(ParseMethodSource, SplitsNameAndFolder) {
+TEST(ParseMethodSources, SplitsNameAndFolders) {
   const TemporaryFolder folder;
-  EXPECT_EQ(parse_method_source("runs/joint").name, "");
-  const MethodSource named = parse_method_source("CLaRa, 16×=runs/a=b");
-  EXPECT_EQ(named.name, "CLaRa, 16×");
-  EXPECT_EQ(named.path, "runs/a=b");
+  const auto only = [](const std::string& argument) {
+    const std::vector<MethodSource> sources = parse_method_sources(argument);
+    EXPECT_EQ(sources.size(), 1u) << argument;
+    EXPECT_FALSE(sources.front().is_repetition) << argument;
+    return sources.front();
+  };
+  EXPECT_EQ(only("runs/joint").name, "");
+  EXPECT_EQ(only("CLaRa, 16×=runs/a=b").name, "CLaRa, 16×");
+  EXPECT_EQ(only("CLaRa, 16×=runs/a=b").path, "runs/a=b");
   std::filesystem::create_directories(folder / "a=b");
-  EXPECT_EQ(parse_method_source((folder / "a=b").string()).path, folder / "a=b");
-  EXPECT_THROW(parse_method_source("=runs"), ConfigError);
-  EXPECT_THROW(parse_method_source("name="), ConfigError);
+  EXPECT_EQ(only((folder / "a=b").string()).path, folder / "a=b");
+  std::filesystem::create_directories(folder / "a,b");
+  EXPECT_EQ(only("x=" + (folder / "a,b").string()).path, folder / "a,b");
+  const std::vector<MethodSource> seeds = parse_method_sources("joint=runs/1,runs/2");
+  ASSERT_EQ(seeds.size(), 2u);
+  for (const MethodSource& seed : seeds) {
+    EXPECT_EQ(seed.name, "joint");
+    EXPECT_TRUE(seed.is_repetition);
+  }
+  EXPECT_EQ(seeds[1].path, "runs/2");
+  for (const char* wrong : {"=runs", "name=", "name=a,", "name=,a"})
+    EXPECT_THROW(parse_method_sources(wrong), ConfigError) << wrong;
 }
 
 }  // namespace
