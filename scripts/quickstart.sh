@@ -8,6 +8,8 @@ set -euo pipefail
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/lib_output.sh
 source "$project/scripts/lib_output.sh"
+# shellcheck source=scripts/lib_parts.sh
+source "$project/scripts/lib_parts.sh"
 
 usage() {
   cat <<'TEXT'
@@ -74,34 +76,16 @@ else
   fail 3 "$data was made with other settings than this script's, and the runs with it; --fresh deletes both and begins anew"
 fi
 
-# short_documents SPLIT TOKENS: the documents of a split's scp rows in parts of so many tokens at most, each a row that tells the part.
-short_documents() {
-  local file=$data/scp_$1_$2.jsonl
-  [[ -f $file ]] || "$bin/clara-data" chunk --data "$data/scp_$1.jsonl" --tokenizer "$model" --record scp --max-tokens "$2" --output "$file"
-}
-
-# Before whole documents a compressor learns to write parts of a few tokens and the generator to read them, twice as long each time:
-# from one token a memory token on. The numbers are steps, and the warm-up term's weight and steps that it trains alone.
-declare -A part_of_scp=([scp_8]="80 1.0 20" [scp_16]="40 0.3 0" [scp_32]="40 0.3 0")
 # The first run starts as its config says, from the adapters that are shipped or from nothing, each later one from the run before.
 start=()
 for run in "${runs_of_training[@]}"; do
   begin_phase "train $run"
   stage=${run%%_*}
-  options=("${start[@]}")
-  if [[ -v part_of_scp[$run] ]]; then
-    tokens=${run#scp_}
-    read -r steps weight only_steps <<<"${part_of_scp[$run]}"
-    short_documents train "$tokens"
-    short_documents valid "$tokens"
-    options+=(--set "data.train=[$data/scp_train_$tokens.jsonl]" --set "data.validation=[$data/scp_valid_$tokens.jsonl]"
-      --set "trainer.max_steps=$steps" --set "trainer.validate_every_steps=10"
-      --set "objective.latent_token_loss={weight: $weight, steps: $steps, only_steps: $only_steps, target: span}")
-  fi
+  set_part_options "$run"
   if [[ -f $runs/$run/final/tokenizer.json ]]; then
     say "$runs/$run/final is there"
   else
-    "$bin/clara-train" "$stage" --config "configs/quickstart_$stage.yaml" --output "$runs/$run" --resume auto "${options[@]}"
+    "$bin/clara-train" "$stage" --config "configs/quickstart_$stage.yaml" --output "$runs/$run" --resume auto "${start[@]}" "${part_options[@]}"
   fi
   .venv/bin/python scripts/plot_run.py "$runs/$run"
   start=(--set "model.init_from=$runs/$run/final")

@@ -43,10 +43,10 @@ class ShippedAdapters(unittest.TestCase):
                  "--eval-rows=2", "--valid-rows=40", "--train-entities=240", "--heldout-entities=240"],
                 check=True, stdout=subprocess.DEVNULL)
             tune = self.at_start(folder, "tune", "{num_selected: 5}")
-            # Their README says 1.2 of another world; latents that say nothing give 0.
-            self.assertGreater(tune["validation/latent_gap"], 0.7)
+            # Their README says 1.7 of another world; latents that say nothing give 0.
+            self.assertGreater(tune["validation/latent_gap"], 1.0)
             joint = self.at_start(folder, "joint", "{num_selected: 1}")
-            # 0.66 and 0.96 there; chance gives 0.05 and 0.25.
+            # 0.65 and 0.93 there; chance gives 0.05 and 0.25.
             self.assertGreater(joint["validation/recall@1"], 0.4)
             self.assertGreater(joint["validation/recall@5"], 0.7)
 

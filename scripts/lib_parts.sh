@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# Training on parts of documents before whole ones, as quickstart.sh --from-scratch and comparisons.sh do. It only defines functions and
+# a table; $bin, $data and $model are the caller's.
+# shellcheck disable=SC2154
+
+# A compressor learns to write parts of a few tokens first, and the generator to read them: from one token a memory token on, twice as
+# long each time. The numbers are steps, the weight of the latent token loss, and the steps that it trains alone.
+declare -A parts_of_documents=([scp_8]="80 1.0 20" [scp_16]="40 0.3 0" [scp_32]="40 0.3 0")
+
+# tell_parts SPLIT TOKENS: the documents of a split's scp rows in parts of at most so many tokens, each a row that tells the part.
+tell_parts() {
+  local file=$data/scp_$1_$2.jsonl
+  [[ -f $file ]] ||
+    "$bin/clara-data" chunk --data "$data/scp_$1.jsonl" --tokenizer "$model" --record scp --max-tokens "$2" --output "$file"
+}
+
+# set_part_options RUN: puts what such a run changes of the config of scp into the array part_options; nothing for another run. Makes
+# its data where they are missing.
+set_part_options() {
+  part_options=()
+  [[ -v parts_of_documents[$1] ]] || return 0
+  local tokens=${1#scp_} steps weight only_steps
+  read -r steps weight only_steps <<<"${parts_of_documents[$1]}"
+  tell_parts train "$tokens"
+  tell_parts valid "$tokens"
+  # The caller reads it.
+  # shellcheck disable=SC2034
+  part_options=(--set "data.train=[$data/scp_train_$tokens.jsonl]" --set "data.validation=[$data/scp_valid_$tokens.jsonl]"
+    --set "trainer.max_steps=$steps" --set "trainer.validate_every_steps=10"
+    --set "objective.latent_token_loss={weight: $weight, steps: $steps, only_steps: $only_steps, target: span}")
+}
