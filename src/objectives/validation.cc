@@ -1,6 +1,7 @@
 // Shared pieces of validation.
 #include "objectives/validation.h"
 
+#include "common/token_batches.h"
 #include <torch/torch.h>
 
 namespace clara {
@@ -8,16 +9,12 @@ namespace clara {
 std::vector<MicroBatch> batches_by_tokens(
     const std::vector<Example>& examples, std::int64_t max_tokens,
     const std::function<std::int64_t(const Example&)>& num_tokens) {
+  std::vector<std::int64_t> tokens;
+  for (const Example& example : examples) tokens.push_back(num_tokens(example));
   std::vector<MicroBatch> batches;
-  std::int64_t tokens = 0;
-  for (const Example& example : examples) {
-    const std::int64_t cost = num_tokens(example);
-    if (batches.empty() || tokens + cost > max_tokens) {
-      batches.emplace_back();
-      tokens = 0;
-    }
-    batches.back().push_back(&example);
-    tokens += cost;
+  for (const ItemRange& range : token_batches(tokens, max_tokens)) {
+    batches.emplace_back();
+    for (std::size_t n = range.begin; n < range.end; ++n) batches.back().push_back(&examples[n]);
   }
   return batches;
 }

@@ -277,6 +277,16 @@ class EvaluationTest(EvaluationCase):
         self.assertNotEqual(answers, base, "the generator's adapter did not read the prompt")
         self.assert_ended(tuned.eval("report", "run"))
         self.assertNotIn("(text)", tuned.eval("report", "run").out)
+        shown = self.here.run([program("clara-data"), "inspect", "--data", "evaluation.jsonl", "--row", "1", "--stage", "tune",
+                               "--checkpoint", tuned / "run/final"])  # fmt: skip
+        self.assert_ended(shown)
+        self.assertIn("documents  as text in the prompt", shown.out)
+        plan = tuned.train("--plan")
+        self.assert_ended(plan)
+        self.assertRegex(plan.out, r"documents a row +0 ")
+        # Another set of trained tensors, whatever is allowed.
+        resumed = tuned.train("--resume", "auto", "--allow-changes", "--set", "objective.context=none")
+        self.assert_refused(resumed, USAGE, "objective.context")
         # Latents are still there for who asks for them.
         self.assert_ended(tuned.eval("--run", "run", *options, "--context", "latents", "--max-rows", 1))
 
