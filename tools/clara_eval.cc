@@ -28,7 +28,7 @@
 #include "clara/eval/benchmark_run.h"
 #include "clara/eval/document_file.h"
 #include "clara/eval/eval_settings.h"
-#include "clara/eval/opened_prompts.h"
+#include "clara/eval/question_reader.h"
 #include "clara/eval/report.h"
 #include "clara/eval/score.h"
 #include "clara/parallel/launch_env.h"

@@ -15,6 +15,7 @@
 #include "clara/common/error.h"
 #include "clara/eval/eval_settings.h"
 #include "clara/eval/opened_prompts.h"
+#include "clara/eval/question_reader.h"
 #include "clara/latents/document_latents.h"
 #include "clara/retrieval/index_folder.h"
 

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "clara/eval/eval_settings.h"
-
 namespace clara {
 
 PromptBuilder make_prompt_builder(const OpenedModel& opened, std::int32_t num_selected,
@@ -17,12 +15,6 @@ PromptBuilder make_prompt_builder(const OpenedModel& opened, std::int32_t num_se
       settings.max_sequence_tokens, opened.model->base().config().longest_sequence()));
   return {*opened.text.tokenizer, opened.text.chat_format, opened.text.special_tokens,
           opened.text.bos_id,     opened.text.eos_id,      settings};
-}
-
-AdapterRole question_reader(const ModelDescription& description) {
-  const bool is_trained = default_selector(description.stage) == DocumentSelector::kQueryReasoner &&
-                          description.holds(AdapterRole::kQueryReasoner);
-  return is_trained ? AdapterRole::kQueryReasoner : AdapterRole::kCompressor;
 }
 
 }  // namespace clara

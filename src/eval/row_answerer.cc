@@ -13,6 +13,7 @@
 #include "clara/common/text.h"
 #include "clara/eval/generate.h"
 #include "clara/eval/opened_prompts.h"
+#include "clara/eval/question_reader.h"
 #include "clara/latents/latent_store.h"
 #include "clara/model/selection.h"
 
