@@ -29,12 +29,15 @@ BIN = PROJECT / "build/release/bin"
 NPROBE = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 RESCORE = (1, 3, 10, 30)
 EF_SEARCH = (16, 32, 64, 128, 256, 512)
+# What clara-data index latent takes for each.
+KINDS = {kind: ("--kind", kind) for kind in ("flat", "ivf", "ivf-pq", "hnsw")}
+KINDS["opq"] = ("--kind", "ivf-pq", "--opq")
 
 
 def build(options, store: str, kind: str) -> float:
     """Makes OUT/STORE an index of this kind; seconds that it took beside encoding."""
     command = [str(BIN / "clara-data"), "index", "latent", "--corpus", *map(str, options.corpus), "--checkpoint",
-               str(options.checkpoint), "--out", str(options.out / store), "--store", store, "--kind", kind, "--force",
+               str(options.checkpoint), "--out", str(options.out / store), "--store", store, *KINDS[kind], "--force",
                "--recall-queries", "0", "--device", options.device, "--dtype", options.dtype]  # fmt: skip
     if kind != "flat":
         command += shlex.split(options.index_options)
@@ -56,7 +59,7 @@ def searched(options, store: str, kind: str) -> dict:
                str(options.out / options.store[0]), "--questions", str(options.questions), "--max-questions",
                str(options.max_questions), "--k", str(options.k), "--repeats", str(options.repeats), "--threads",
                str(options.threads)]  # fmt: skip
-    if kind in ("ivf", "ivf-pq"):
+    if kind in ("ivf", "ivf-pq", "opq"):
         command += ["--nprobe", *sorted({str(min(n, nlist)) for n in NPROBE}, key=int)]
     if manifest["settings"]["rescore"] > 0:
         command += ["--rescore", *map(str, RESCORE)]
@@ -115,7 +118,8 @@ def main():
     parser.add_argument("--out", type=Path, default=PROJECT / "build/bench/latent")
     parser.add_argument("--store", nargs="+", default=["bfloat16", "int8"], choices=("float32", "float16", "bfloat16", "int8"),
                         help="types of the vectors; those of the first say what is exact")  # fmt: skip
-    parser.add_argument("--kinds", nargs="+", default=["flat", "ivf", "ivf-pq", "hnsw"], choices=("flat", "ivf", "ivf-pq", "hnsw"))
+    parser.add_argument("--kinds", nargs="+", default=["flat", "ivf", "ivf-pq", "hnsw"], choices=tuple(KINDS),
+                        help="opq: ivf-pq of rotated vectors")  # fmt: skip
     parser.add_argument("--max-questions", type=int, default=200)
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
@@ -131,15 +135,16 @@ def main():
     for store in options.store:
         for kind in options.kinds:
             seconds = build(options, store, kind)
-            result = {"store": store, "build_seconds": seconds, **searched(options, store, kind)}
+            result = {**searched(options, store, kind), "store": store, "kind": kind, "build_seconds": seconds}
             results.append(result)
             if len(results) == 1:
                 print(f"{result['questions']} questions, k = {result['k']}, {result['threads']} threads; encoding a question "
                       f"{result['encode_ms']:.1f} ms, exact search {result['exact']['ms_median']:.2f} ms\n")  # fmt: skip
-                print(f"{'vectors':<9} {'kind':<7} {'bytes':>7} {'index':>9} {'searched with':<28} {'recall@' + str(options.k):>9} "
+                print(f"{'vectors':<9} {'kind':<7} {'bytes':>7} {'index':>9} {'built in':>8} {'searched with':<28} {'recall@' + str(options.k):>9} "
                       f"{'median':>9} {'p95':>9}")  # fmt: skip
             for point in result["points"]:
                 print(f"{store:<9} {kind:<7} {result['vector_bytes']:>7} {result['index_bytes'] / 2**20:>5.1f} MiB "
+                      f"{result['build_seconds']:>6.1f} s "
                       f"{label(kind, point):<28} {point['recall']:>9.4f} {point['ms_median']:>6.2f} ms {point['ms_p95']:>6.2f} ms",
                       flush=True)  # fmt: skip
     record = options.out / "latent_search.json"

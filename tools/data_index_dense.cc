@@ -34,7 +34,10 @@ int index_dense(DenseArguments arguments) {
   settings.dtype = arguments.dtype == "float16" ? TensorDtype::kF16 : TensorDtype::kF32;
   settings.document_format = parse_document_format(arguments.document_format);
   const OpenEncoder open_encoder = [&](const LaunchEnv&) {
-    return std::make_unique<const TextEncoder>(arguments.encoder, arguments.encoding);
+    auto encoder = std::make_unique<const TextEncoder>(arguments.encoder, arguments.encoding);
+    arguments.index.cut_hint = "longer than the " + std::to_string(encoder->settings().max_tokens) +
+                               " tokens that the encoder reads and were cut";
+    return encoder;
   };
   return build_vector_index(arguments.corpus, open_encoder, arguments.index);
 }

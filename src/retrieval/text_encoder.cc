@@ -2,6 +2,7 @@
 #include "clara/retrieval/text_encoder.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "retrieval/bert_model.h"
@@ -135,14 +136,21 @@ struct TextEncoder::Parts {
   Encoder encoder;
   EncoderSettings settings;
   Hash128 fingerprint;
+  // On the heap, for an encoder can be moved.
+  std::unique_ptr<std::atomic<std::int64_t>> num_cut_passages =
+      std::make_unique<std::atomic<std::int64_t>>(0);
 
+  /// `num_cut` counts the texts that are longer than the encoder reads; null: nobody does.
   Tensor encode(const std::string& what, const std::string& prefix,
-                const std::vector<std::string>& texts,
+                const std::vector<std::string>& texts, std::atomic<std::int64_t>* num_cut,
                 const std::function<void(std::int64_t)>& on_progress) const {
     const torch::NoGradGuard no_grad;
+    const SequenceTemplate& sequence = encoder.tokenizer.sequence;
+    const std::int64_t room = encoder.max_tokens - sequence.num_added_to_single();
     const std::vector<TypedTokens> inputs = make_inputs(texts.size(), [&](std::size_t i) {
-      return encoder.tokenizer.sequence.apply(encoder.tokens(prefix + texts[i]),
-                                              encoder.max_tokens);
+      const TokenIds tokens = encoder.tokens(prefix + texts[i]);
+      if (num_cut != nullptr && static_cast<std::int64_t>(tokens.size()) > room) ++*num_cut;
+      return sequence.apply(tokens, encoder.max_tokens);
     });
     const Tensor pooled =
         encoder.pooled(inputs, *settings.pooling, settings.batch_tokens, on_progress);
@@ -200,12 +208,15 @@ const fs::path& TextEncoder::folder() const { return parts_->folder; }
 
 Tensor TextEncoder::encode_passages(const std::vector<std::string>& passages,
                                     const std::function<void(std::int64_t)>& on_progress) const {
-  return parts_->encode("passage", *parts_->settings.passage_prefix, passages, on_progress);
+  return parts_->encode("passage", *parts_->settings.passage_prefix, passages,
+                        parts_->num_cut_passages.get(), on_progress);
 }
 
 Tensor TextEncoder::encode_queries(const std::vector<std::string>& queries) const {
-  return parts_->encode("question", *parts_->settings.query_prefix, queries, nullptr);
+  return parts_->encode("question", *parts_->settings.query_prefix, queries, nullptr, nullptr);
 }
+
+std::int64_t TextEncoder::num_cut_passages() const { return *parts_->num_cut_passages; }
 
 struct CrossEncoder::Parts {
   Encoder encoder;

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Training under other people's launchers: torchrun, mpirun and srun, each where it is found.
+"""Training, and encoding for an index, under other people's launchers: torchrun, mpirun and srun, each where it is found.
 
 CLARA_TORCHRUN, CLARA_MPIRUN and CLARA_SRUN name the programs where they are not on the PATH.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import unittest
 sys.dont_write_bytecode = True
 from rank_case import RankCase, clean_environment, free_port, step_rows  # noqa: E402
 
-from program_case import OK  # noqa: E402
+from program_case import OK, program, snapshot  # noqa: E402
 
 LIMIT_SECONDS = 300
 
@@ -47,6 +48,14 @@ class LauncherTest(RankCase):
             "-x", "MASTER_ADDR=127.0.0.1", "-x", f"MASTER_PORT={free_port()}",
         ]  # fmt: skip
 
+    def srun(self):
+        srun = launcher("srun")
+        # The program may be there without a cluster.
+        probe = subprocess.run([srun, "--immediate=10", "true"], capture_output=True, text=True, timeout=60)
+        if probe.returncode != 0:
+            self.skipTest(f"{srun} finds no cluster: {probe.stderr.strip()}")
+        return [srun, "--ntasks", "2", "--overcommit"]
+
     def check(self, name, command):
         place, one = self.rank_place(name), self.rank_place(f"one_of_{name}")
         self.assert_ended(one.train())
@@ -62,12 +71,33 @@ class LauncherTest(RankCase):
         self.check("mpirun", self.mpirun())
 
     def test_srun_trains_as_one_process_does(self):
-        srun = launcher("srun")
-        # The program may be there without a cluster.
-        probe = subprocess.run([srun, "--immediate=10", "true"], capture_output=True, text=True, timeout=60)
-        if probe.returncode != 0:
-            self.skipTest(f"{srun} finds no cluster: {probe.stderr.strip()}")
-        self.check("srun", [srun, "--ntasks", "2", "--overcommit"])
+        self.check("srun", self.srun())
+
+    def check_index(self, name, command):
+        """Both ranks encode passages, and the index is that of one process."""
+        place = self.rank_place(name, trainer__max_steps=1)
+        self.assert_ended(place.train())
+        place.write("corpus.jsonl", [{"id": i, "title": "Tower", "text": f"number {i} of the towers"} for i in range(60)])
+
+        def index(out):
+            return [program("clara-data"), "index", "latent", "--corpus", "corpus.jsonl", "--checkpoint", "run", "--device", "cpu",
+                    "--dtype", "float32", "--threads", "1", "--shard-passages", "8", "--out", out]  # fmt: skip
+
+        self.assert_ended(place.run(index("one")))
+        process, log = self.start(place, [*command, *index("two")])
+        self.assertEqual(process.wait(LIMIT_SECONDS), OK, log.read_text())
+        self.assertEqual(snapshot(place / "two"), snapshot(place / "one"))
+        # One report: rank 0's.
+        self.assertEqual(len(re.findall(r"encoded +60 passages", log.read_text())), 1, log.read_text())
+
+    def test_torchrun_encodes_an_index(self):
+        self.check_index("torchrun_index", self.torchrun())
+
+    def test_mpirun_encodes_an_index(self):
+        self.check_index("mpirun_index", self.mpirun())
+
+    def test_srun_encodes_an_index(self):
+        self.check_index("srun_index", self.srun())
 
     def test_a_rank_killed_under_torchrun_goes_on_by_itself(self):
         place = self.rank_place("restarted", trainer__max_steps=12)

@@ -65,6 +65,19 @@ class IndexDenseTest(ProgramCase):
                          {name: value for name, value in before.items() if name != "index.json"})  # fmt: skip
         self.assertIn("index.faiss", after)
 
+    def test_passages_that_are_cut_are_counted(self):
+        place = self.corpus("cut", 20)
+        long = passages(3, first=20)
+        for passage in long:
+            passage["text"] = "the tower of paris by the water " * 40
+        place.write("a.jsonl", passages(20) + long)
+        outcome = place.run(self.command("--max-tokens", "32"))
+        self.assert_ended(outcome)
+        self.assert_told(outcome, "3 passages of this run were longer than the 32 tokens that the encoder reads and were cut\n")
+        outcome = place.run(self.command("--max-tokens", "32", "--kind", "hnsw", "--force"))  # the vectors are there
+        self.assert_ended(outcome)
+        self.assertNotIn("were cut", outcome.err)
+
     def test_killed_runs_go_on_to_the_same_index(self):
         place = self.corpus("killed", 6000)
         unfinished = place / ".index.unfinished"

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -184,6 +185,30 @@ class LoopTest(SynthesizeCase):
         self.assertLessEqual(server.most_open, 3)
         self.assertGreater(server.most_open, 1)
         self.assertRegex(outcome.err, r"[0-9.]+ documents/s, [0-9]+ rows kept, 0 dropped, [0-9]+ \+ [0-9]+ tokens")
+
+    def test_memory_does_not_grow_with_the_documents(self):
+        server = self.serve()
+        filler = "Nothing else of note is told here. " * 230  # 8 KB
+
+        def peak_bytes(count):
+            name = f"of_{count}"
+            self.here.write(f"{name}.jsonl", [{"text": f"{document(f'n{i}x')} {filler}"} for i in range(count)])
+            command = self.command(server, "--kinds", "simple_qa", "--concurrency", 4, output=name, data=f"{name}.jsonl")
+            with (self.here / f"{name}.txt").open("w") as log:
+                process = subprocess.Popen(command, cwd=self.here.folder, env=run_environment(), stdin=subprocess.DEVNULL,
+                                           stdout=log, stderr=log)  # fmt: skip
+            peak = 0
+            while process.poll() is None:  # ru_maxrss would count this process, which forked it
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                peak = max(peak, *(1024 * int(kilobytes) for kilobytes in re.findall(r"VmHWM:\s+(\d+) kB", status)), 0)
+                time.sleep(0.01)
+            self.assertEqual(process.returncode, OK, (self.here / f"{name}.txt").read_text())
+            self.assertEqual(len(self.rows(name)), count)
+            return peak
+
+        few = peak_bytes(100)
+        # 12 MB more of documents, and twice that of prompts.
+        self.assertLess(peak_bytes(1600) - few, 6e6)
 
     def test_shards_have_every_document_once(self):
         texts = [document(f"n{i}x") for i in range(12)]

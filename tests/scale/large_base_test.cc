@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/process_memory.h"
 #include "tests/support/tensor_compare.h"
 #include "tests/unit/common/temporary_folder.h"
 #include <fcntl.h>
@@ -34,17 +35,6 @@ constexpr double kAllowedAnonymousBytes = 1e9;
 std::int64_t layers_asked_for() {
   const char* layers = std::getenv("CLARA_SCALE_LAYERS");
   return layers != nullptr ? std::atoll(layers) : kDefaultLayers;
-}
-
-/// Bytes of a line of /proc/self/status ("RssAnon").
-double status_bytes(const std::string& name) {
-  std::ifstream in("/proc/self/status");
-  std::string line;
-  while (std::getline(in, line)) {
-    if (line.starts_with(name + ":")) return 1024.0 * std::atof(line.c_str() + name.size() + 1);
-  }
-  ADD_FAILURE() << "/proc/self/status has no " << name;
-  return 0;
 }
 
 /// The most anonymous memory that the process had while this lives.

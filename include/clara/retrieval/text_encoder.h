@@ -63,6 +63,7 @@ class TextEncoder final : public VectorEncoder {
       const std::vector<std::string>& passages,
       const std::function<void(std::int64_t)>& on_progress = nullptr) const override;
   torch::Tensor encode_queries(const std::vector<std::string>& queries) const override;
+  std::int64_t num_cut_passages() const override;
 
  private:
   struct Parts;

@@ -45,9 +45,8 @@ class VectorEncoder {
       const std::vector<std::string>& passages,
       const std::function<void(std::int64_t)>& on_progress = nullptr) const = 0;
   virtual torch::Tensor encode_queries(const std::vector<std::string>& queries) const = 0;
-  /// Passages that were longer than the encoder reads, of all that were encoded so far; 0 where the
-  /// encoder does not count them.
-  virtual std::int64_t num_cut_passages() const { return 0; }
+  /// Passages that were longer than the encoder reads, of all that were encoded so far.
+  virtual std::int64_t num_cut_passages() const = 0;
 
  protected:
   VectorEncoder() = default;

@@ -1,4 +1,5 @@
 // The real files beside the project convert with the counts that their list of sources states.
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -15,6 +16,7 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class RealFiles : public ::testing::Test {
  protected:
@@ -47,8 +49,13 @@ TEST_F(RealFiles, HotpotQaTrain) {
   EXPECT_EQ(report.files[0].format, "hotpotqa");
   EXPECT_EQ(report.num_written, 100);
   std::map<std::size_t, int> paragraphs;
-  for (const json& row : rows_) ++paragraphs[row["docs"].size()];
+  std::map<std::string, int> types;
+  for (const json& row : rows_) {
+    ++paragraphs[row["docs"].size()];
+    ++types[row["question_type"]];
+  }
   EXPECT_EQ(paragraphs, (std::map<std::size_t, int>{{4, 1}, {10, 99}}));
+  EXPECT_EQ(types, (std::map<std::string, int>{{"bridge", 78}, {"comparison", 22}}));
   EXPECT_EQ(report.num_missing_titles, 0);  // all supporting facts resolve
   EXPECT_EQ(report.num_missing_sentences, 0);
 }
@@ -82,14 +89,13 @@ TEST_F(RealFiles, MuSiQueFull) {
   ConvertSettings settings;
   settings.keeps_unanswerable = true;
   EXPECT_EQ(convert(name, settings).num_written, 20);
-  std::size_t num_unanswerable = 0;
+  std::map<std::size_t, int> supports_of_unanswerable;  // their steps name none: null
   for (const json& row : rows_) {
     EXPECT_EQ(row["docs"].size(), 20U);
-    if (!row.contains("answerable")) continue;
-    ++num_unanswerable;
-    EXPECT_LE(row["pos_index"].size(), 2U);
+    EXPECT_FALSE(row["answers"].empty());
+    if (row.contains("answerable")) ++supports_of_unanswerable[row["pos_index"].size()];
   }
-  EXPECT_EQ(num_unanswerable, 9U);
+  EXPECT_EQ(supports_of_unanswerable, (std::map<std::size_t, int>{{0, 5}, {1, 3}, {2, 1}}));
 }
 
 TEST_F(RealFiles, TwoWikiTrain) {
@@ -132,7 +138,7 @@ TEST_F(RealFiles, NqRawKeepsItsIdAndItsCandidates) {
   EXPECT_EQ(question.question, "benefits of colonial life for single celled organisms");
   EXPECT_EQ(question.passages.front().title, "Colony (biology)");
   EXPECT_THAT(question.passages.front().sentences.front(),
-              testing::StartsWith("In biology , a colony is composed of two or more conspecific"));
+              StartsWith("In biology , a colony is composed of two or more conspecific"));
 }
 
 TEST_F(RealFiles, NqSimplified) {
@@ -143,7 +149,7 @@ TEST_F(RealFiles, NqSimplified) {
   EXPECT_EQ(rows_[0]["answers"], json({"a newsletter sent to an advertising firm 's customers"}));
   ASSERT_EQ(rows_[0]["pos_index"].size(), 1U);
   EXPECT_THAT(rows_[0]["docs"][rows_[0]["pos_index"][0].get<std::size_t>()].get<std::string>(),
-              testing::StartsWith("Email marketing\nA common example of permission marketing"));
+              StartsWith("Email marketing\nA common example of permission marketing"));
 }
 
 TEST_F(RealFiles, Dpr) {
@@ -160,12 +166,41 @@ TEST_F(RealFiles, Dpr) {
   }
 }
 
+TEST_F(RealFiles, DprQuestionsHaveAllTheirPassages) {
+  RowStream rows((real_data_folder() / "nq/dpr_nq_dev5.json").string());
+  BenchmarkReader reader;
+  int num_questions = 0;
+  while (const auto row = rows.next()) {
+    const auto question = std::get<BenchmarkQuestion>(reader.read(*row));
+    ++num_questions;
+    // 1 to 7 positive, 50 negative and 94 to 100 hard negative ones.
+    EXPECT_EQ(question.passages.size() + static_cast<std::size_t>(question.num_repeated_passages),
+              151U);
+    std::size_t num_relevant = 0;
+    for (const BenchmarkPassage& passage : question.passages) num_relevant += passage.is_relevant;
+    EXPECT_GE(num_relevant, 1U);
+    EXPECT_LE(num_relevant, 7U);
+    EXPECT_TRUE(question.is_ranked);
+  }
+  EXPECT_EQ(num_questions, 5);
+}
+
 TEST_F(RealFiles, MlClaraPretraining) {
   const ConvertReport report = convert("clara/pretrain_data.jsonl");
   EXPECT_EQ(report.files[0].format, "ml_clara");
   EXPECT_EQ(report.num_pretraining, 1000);
   EXPECT_EQ(report.num_pretraining_pairs, 7861);
-  for (const json& row : rows_) EXPECT_EQ(row["docs"].size(), 1U);
+  std::size_t fewest = rows_[0]["question"].size(), most = fewest;
+  for (const json& row : rows_) {
+    EXPECT_EQ(row["data_type"], "qa");
+    ASSERT_EQ(row["docs"].size(), 1U);
+    EXPECT_THAT(row["docs"][0].get<std::string>(), StartsWith("This a document about "));
+    EXPECT_EQ(row["question"].size(), row["answers"].size());
+    fewest = std::min(fewest, row["question"].size());
+    most = std::max(most, row["question"].size());
+  }
+  EXPECT_EQ(fewest, 1U);
+  EXPECT_EQ(most, 34U);
 }
 
 }  // namespace

@@ -177,6 +177,11 @@ TEST(TextEncoder, LimitsComeFromTheFolderUnlessGiven) {
   const TextEncoder encoder(kFixtures / "cls", settings);
   EXPECT_TRUE(torch::allclose(encoder.encode_passages({"the the the the the the tower"}),
                               encoder.encode_passages({"the the the the the the paris"})));
+  // Both were cut; what just fits is not, and questions do not count.
+  EXPECT_EQ(encoder.num_cut_passages(), 2);
+  encoder.encode_passages({"the the the the the tower", "the"});
+  encoder.encode_queries({"the the the the the the tower"});
+  EXPECT_EQ(encoder.num_cut_passages(), 2);
 }
 
 TEST(TextEncoder, FingerprintsTellWhatChangesVectorsOfPassages) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/process_memory.h"
 #include "tests/unit/common/temporary_folder.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -306,6 +307,35 @@ TEST(VectorIndex, LookingIntoAllCellsIsExact) {
   // Of other kinds.
   EXPECT_THROW(index.set_search(0, 5, 0), ConfigError);
   EXPECT_THROW(index.set_search(0, 0, 5), ConfigError);
+}
+
+TEST(VectorIndex, CellsStayInTheirFileUntilTheyAreRead) {
+  // 40 MB of vectors, again in the cells: neither is read into memory when the index is opened.
+  constexpr std::int64_t kCount = 20'000, kWide = 512;
+  torch::manual_seed(3);
+  const TemporaryFolder folder;
+  VectorSource source = source_of();
+  source.dimension = kWide;
+  source.shard_rows = kCount;
+  write_shards(folder.path(), torch::randn({kCount, kWide}), source);
+  VectorIndexSettings settings = settings_of(VectorIndexKind::kIvfFlat);
+  settings.nlist = 64;
+  settings.training_vectors = 64 * 39;
+  const VectorIndexSettings resolved = VectorIndex::build(folder.path(), settings);
+  const double size = static_cast<double>(fs::file_size(folder / "index.faiss"));
+  ASSERT_GT(size, 40e6);
+
+  const auto resident = [] {
+    return testing::status_bytes("RssAnon") + testing::status_bytes("RssFile");
+  };
+  const double before = resident();
+  VectorIndex index(folder.path(), resolved);
+  EXPECT_LT(resident() - before, 0.2 * size);
+  // One search looks into an eighth of the cells, and copies none of them.
+  const double anonymous = testing::status_bytes("RssAnon");
+  index.set_search(8, 0, 0);
+  EXPECT_EQ(index.search(torch::randn({1, kWide}), 5)[0].size(), 5U);
+  EXPECT_LT(testing::status_bytes("RssAnon") - anonymous, 0.2 * size);
 }
 
 TEST(VectorIndex, TheSameSeedGivesTheSameIndex) {
