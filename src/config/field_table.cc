@@ -153,6 +153,12 @@ const std::vector<Field<RunConfig>>& run_config_fields() {
        {.doc = "What a memory token predicts: its span of the document, or all of its tokens.",
         .choices = {"span", "document"},
         .stages = kScpTune}},
+      {CLARA_FIELD(RunConfig, objective.latent_token_loss.token_weights),
+       {.doc = "How much each token of the target counts: all alike, or by its inverse document "
+               "frequency among the documents of training, so that names count more than words "
+               "that every document has.",
+        .choices = {"uniform", "idf"},
+        .stages = kScpTune}},
       {CLARA_FIELD(RunConfig, objective.generator_init),
        {.doc = "The generator adapter continues from model.init_from, or is reset.",
         .choices = {"continue", "reset"},

@@ -1,12 +1,13 @@
 // scp and tune: the documents of a row are compressed and the generator answers from their latents.
 #include "clara/objectives/compression_objective.h"
 
+#include <utility>
+
 #include "objectives/training_pass.h"
 #include <torch/torch.h>
 
 #include "clara/latents/latent_gap.h"
 #include "clara/latents/latent_spread.h"
-#include "clara/objectives/loss_terms.h"
 
 namespace clara {
 namespace {
@@ -16,7 +17,12 @@ const std::vector<AdapterRole> kTrainedRoles = {AdapterRole::kCompressor, Adapte
 }  // namespace
 
 CompressionObjective::CompressionObjective(ClaraModel& model, CompressionSettings settings)
-    : model_(model), settings_(settings) {
+    : model_(model),
+      settings_(std::move(settings)),
+      latent_token_targets_{settings_.latent_token_loss.target == "document"
+                                ? LatentTokenTarget::kDocument
+                                : LatentTokenTarget::kSpan,
+                            settings_.bos_id, settings_.eos_id, settings_.token_weights} {
   mark_trained(model_, kTrainedRoles, /*memory_rows=*/true);
 }
 
@@ -75,12 +81,8 @@ std::vector<LossTerm> CompressionObjective::forward(const MicroBatch& batch,
   }
   terms.push_back({"alignment", compressed.alignment_N.sum()});
   if (latent_token_loss_active(context.step)) {
-    const LatentTokenTarget target = settings_.latent_token_loss.target == "document"
-                                         ? LatentTokenTarget::kDocument
-                                         : LatentTokenTarget::kSpan;
-    terms.push_back(
-        {"latent_token", latent_token_loss(model_, compressed.latents_NMD, documents, target,
-                                           settings_.bos_id, settings_.eos_id)});
+    terms.push_back({"latent_token", latent_token_loss(model_, compressed.latents_NMD, documents,
+                                                       latent_token_targets_)});
   }
   return terms;
 }

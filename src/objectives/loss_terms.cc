@@ -4,30 +4,15 @@
 #include <algorithm>
 
 #include "common/device_copy.h"
+#include "objectives/document_text.h"
 #include <ATen/record_function.h>
 #include <torch/torch.h>
 
 namespace clara {
-namespace {
-
-/// The text tokens of a compressor input: without the added tokens and, where they are there,
-/// without BOS and EOS (text never holds control tokens, so an EOS in the last place is the
-/// template's).
-TokenIds text_tokens(const TokenIds& document, TokenId vocab_rows, TokenId bos_id, TokenId eos_id) {
-  TokenIds text;
-  for (TokenId id : document) {
-    if (id < vocab_rows) text.push_back(id);
-  }
-  if (!text.empty() && text.front() == bos_id) text.erase(text.begin());
-  if (!text.empty() && text.back() == eos_id) text.pop_back();
-  return text;
-}
-
-}  // namespace
 
 torch::Tensor latent_token_loss(const ClaraModel& model, const torch::Tensor& latents_NMD,
                                 const std::vector<const TokenIds*>& documents,
-                                LatentTokenTarget target, TokenId bos_id, TokenId eos_id) {
+                                const LatentTokenTargets& targets) {
   RECORD_USER_SCOPE("clara::loss");
   const std::int64_t num_memory = model.num_memory();
   std::vector<std::int64_t> rows, spans;  // memory tokens, and the span that each predicts
@@ -37,20 +22,28 @@ torch::Tensor latent_token_loss(const ClaraModel& model, const torch::Tensor& la
   const auto add_span = [&](const TokenIds& text, std::int64_t first, std::int64_t end) {
     const auto span = static_cast<std::int64_t>(first_tokens.size());
     first_tokens.push_back(text[static_cast<std::size_t>(first)]);
+    float sum = 0;
     for (std::int64_t t = first; t < end; ++t) {
-      tokens.push_back(text[static_cast<std::size_t>(t)]);
+      const TokenId token = text[static_cast<std::size_t>(t)];
+      tokens.push_back(token);
       token_spans.push_back(span);
-      token_weights.push_back(1.0F / static_cast<float>(end - first));
+      token_weights.push_back(targets.token_weights.empty()
+                                  ? 1.0F
+                                  : targets.token_weights[static_cast<std::size_t>(token)]);
+      sum += token_weights.back();
     }
+    for (auto weight = token_weights.end() - (end - first); weight != token_weights.end(); ++weight)
+      *weight /= sum;
   };
   for (std::size_t n = 0; n < documents.size(); ++n) {
-    const TokenIds text = text_tokens(
-        *documents[n], static_cast<TokenId>(model.base().config().vocab_rows), bos_id, eos_id);
+    const TokenIds text =
+        document_text(*documents[n], static_cast<TokenId>(model.base().config().vocab_rows),
+                      targets.bos_id, targets.eos_id);
     const auto length = static_cast<std::int64_t>(text.size());
     if (length == 0) continue;
-    if (target == LatentTokenTarget::kDocument) add_span(text, 0, length);
+    if (targets.target == LatentTokenTarget::kDocument) add_span(text, 0, length);
     for (std::int64_t j = 0; j < num_memory; ++j) {
-      if (target == LatentTokenTarget::kSpan) {
+      if (targets.target == LatentTokenTarget::kSpan) {
         const std::int64_t first = j * length / num_memory;
         add_span(text, first, std::max((j + 1) * length / num_memory, first + 1));
       }

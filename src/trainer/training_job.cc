@@ -25,6 +25,7 @@
 #include "clara/objectives/generator_objective.h"
 #include "clara/objectives/joint_objective.h"
 #include "clara/objectives/retriever_objective.h"
+#include "clara/objectives/token_idf.h"
 
 namespace clara {
 namespace {
@@ -112,6 +113,32 @@ std::unique_ptr<LatentStore> make_store(const RunConfig& config, const ClaraMode
       model.base().dtype(), rank);
 }
 
+/// Training rows whose documents say how rare a token is: enough for all but the rarest, and a
+/// second or two.
+constexpr std::int64_t kIdfRows = 4096;
+
+/// As LatentTokenTargets::token_weights; of rows spread over all of them.
+std::vector<float> latent_token_weights(const RunConfig& config, const ClaraModel& model,
+                                        const JobInputs& inputs) {
+  const LatentTokenLossConfig& loss = config.objective.latent_token_loss;
+  if (loss.weight <= 0 || loss.token_weights != "idf") return {};
+  TokenIdf idf(static_cast<TokenId>(model.base().config().vocab_rows), inputs.text.bos_id,
+               inputs.text.eos_id);
+  const RowSource& rows = inputs.data->source();
+  const std::int64_t used = std::min(rows.size(), kIdfRows);
+  for (std::int64_t k = 0; k < used; ++k) {
+    const std::int64_t i = k * rows.size() / used;
+    try {
+      const Example example =
+          inputs.data->builder().build(rows.row(i), 0, static_cast<std::uint64_t>(i));
+      for (const TokenIds& document : example.documents) idf.add(document);
+    } catch (const DataError&) {
+      if (config.data.on_bad_record != "skip") throw;  // training lists it when it meets it
+    }
+  }
+  return idf.weights();
+}
+
 /// The objective of a stage with what it refers to.
 struct StageObjective {
   std::unique_ptr<DocumentLatents> documents;
@@ -130,10 +157,10 @@ StageObjective make_objective(const RunConfig& config, ClaraModel& model, const 
   }
   if (!uses_frozen_documents(config.stage)) {
     stage.objective = std::make_unique<CompressionObjective>(
-        model,
-        CompressionSettings{o.alignment_weight, o.latent_token_loss, config.model.lora.dropout,
-                            config.trainer.memory_learning_rate_ratio, checkpointing,
-                            inputs.text.bos_id, inputs.text.eos_id});
+        model, CompressionSettings{
+                   o.alignment_weight, o.latent_token_loss, config.model.lora.dropout,
+                   config.trainer.memory_learning_rate_ratio, checkpointing, inputs.text.bos_id,
+                   inputs.text.eos_id, latent_token_weights(config, model, inputs)});
     return stage;
   }
   stage.documents = std::make_unique<DocumentLatents>(model, std::move(store),

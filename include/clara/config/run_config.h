@@ -66,6 +66,7 @@ struct LatentTokenLossConfig {
   std::int64_t steps = 0;       ///< active for the first `steps` steps
   std::int64_t only_steps = 0;  ///< alone, without cross-entropy, for the first `only_steps`
   std::string target = "span";  ///< what a memory token predicts: its span | the whole document
+  std::string token_weights = "uniform";  ///< of the target's tokens: uniform | idf
 };
 
 struct ObjectiveConfig {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "clara/config/run_config.h"
 #include "clara/model/clara_model.h"
+#include "clara/objectives/loss_terms.h"
 #include "clara/objectives/objective.h"
 
 namespace clara {
@@ -18,6 +20,7 @@ struct CompressionSettings {
   bool activation_checkpointing = false;
   std::int32_t bos_id = -1;  ///< of compressor inputs, which the warm-up term leaves out; -1: none
   std::int32_t eos_id = -1;
+  std::vector<float> token_weights;  ///< as LatentTokenTargets::token_weights
 };
 
 /// Trains compressor, generator and memory rows: L = CE + λ · alignment (+ the warm-up term). scp
@@ -42,6 +45,7 @@ class CompressionObjective final : public Objective {
 
   ClaraModel& model_;
   CompressionSettings settings_;
+  LatentTokenTargets latent_token_targets_;
 };
 
 }  // namespace clara

@@ -50,6 +50,7 @@ const std::map<std::string, std::string>& other_values() {
       {"objective.latent_token_loss.steps", "50"},
       {"objective.latent_token_loss.only_steps", "20"},
       {"objective.latent_token_loss.target", "document"},
+      {"objective.latent_token_loss.token_weights", "idf"},
       {"objective.generator_init", "reset"},
       {"objective.context", "text"},
       {"objective.num_selected", "3"},
@@ -227,11 +228,13 @@ TEST(ConfigTable, EveryMemberOfTheStructsIsReachable) {
     EXPECT_EQ(context, "latents");
     EXPECT_EQ(parse(minimal_config("tune"), {"objective.context=none"}).objective.context, "none");
     EXPECT_EQ(latent_token_loss.steps, 0);
-    const auto& [weight, steps, only_steps, target] = tuned.objective.latent_token_loss;
+    const auto& [weight, steps, only_steps, target, token_weights] =
+        tuned.objective.latent_token_loss;
     EXPECT_NE(weight, 0);
     EXPECT_NE(steps, 0);
     EXPECT_NE(only_steps, 0);
     EXPECT_NE(target, latent_token_loss.target);
+    EXPECT_NE(token_weights, latent_token_loss.token_weights);
     EXPECT_NE(num_selected, fresh.objective.num_selected);
     EXPECT_NE(temperature, fresh.objective.temperature);
     EXPECT_NE(topk_mask, fresh.objective.topk_mask);

@@ -18,6 +18,7 @@
 #include "clara/objectives/loss_terms.h"
 #include "clara/objectives/objective.h"
 #include "clara/objectives/retriever_objective.h"
+#include "clara/objectives/token_idf.h"
 #include "clara/parallel/communicator.h"
 #include "clara/trainer/optimizer.h"
 #include "clara/trainer/train_step.h"
@@ -347,7 +348,7 @@ TEST(CompressionObjective, WarmUpTermIsOnForItsStepsAndAloneForItsFirst) {
 TEST(CompressionObjective, TheWarmUpTermHasTheTargetOfTheConfig) {
   for (const bool whole : {false, true}) {
     StageOptions options;
-    options.latent_token_loss = {0.5, 4, 4, whole ? "document" : "span"};
+    options.latent_token_loss = {0.5, 4, 4, whole ? "document" : "span", "uniform"};
     TinyStage tiny = make_stage("tune", std::move(options));
     const torch::NoGradGuard no_grad;
     const LossTerm term =
@@ -355,7 +356,7 @@ TEST(CompressionObjective, TheWarmUpTermHasTheTargetOfTheConfig) {
     const std::vector<const TokenIds*> documents = documents_of(tiny.rows);
     const Tensor expected = latent_token_loss(
         *tiny.model, tiny.model->compress(tiny.model->pack(documents)).latents_NMD, documents,
-        whole ? LatentTokenTarget::kDocument : LatentTokenTarget::kSpan, kTinyBos, kTinyEos);
+        {whole ? LatentTokenTarget::kDocument : LatentTokenTarget::kSpan, kTinyBos, kTinyEos, {}});
     EXPECT_NEAR(term.sum.item<float>(), expected.item<float>(), 1e-4) << whole;
   }
 }
@@ -374,7 +375,13 @@ TEST(LatentTokenLoss, IsItsEquation) {
     documents.push_back(compressor_input(tiny_text(stream, length)));
   std::vector<const TokenIds*> pointers;
   for (const TokenIds& document : documents) pointers.push_back(&document);
-  for (const LatentTokenTarget target : {LatentTokenTarget::kSpan, LatentTokenTarget::kDocument}) {
+  const Tensor idf = torch::rand({model->base().config().vocab_rows}) + 0.1;
+  const std::vector<float> rarities(idf.data_ptr<float>(), idf.data_ptr<float>() + idf.numel());
+  for (const auto& [target, weights] :
+       {std::pair{LatentTokenTarget::kSpan, std::vector<float>{}},
+        std::pair{LatentTokenTarget::kDocument, std::vector<float>{}},
+        std::pair{LatentTokenTarget::kSpan, rarities},
+        std::pair{LatentTokenTarget::kDocument, rarities}}) {
     const Tensor latents = torch::randn({5, kTinyNumMemory, kTinyWidth}).set_requires_grad(true);
     const Tensor wide = latents.detach().to(torch::kFloat64).set_requires_grad(true);
     const Tensor head = model->base().weights().head.to(torch::kFloat64);
@@ -392,13 +399,19 @@ TEST(LatentTokenLoss, IsItsEquation) {
         const std::int64_t first = whole ? 0 : j * length / kTinyNumMemory;
         const std::int64_t end =
             whole ? length : std::max((j + 1) * length / kTinyNumMemory, first + 1);
-        Tensor mean = torch::zeros({}, torch::kFloat64);
-        for (std::int64_t t = first; t < end; ++t)
-          mean = mean - log_p[text[static_cast<std::size_t>(t)]] / static_cast<double>(end - first);
-        expected = expected + mean / static_cast<double>(kTinyNumMemory);
+        Tensor sum = torch::zeros({}, torch::kFloat64);
+        double sum_of_weights = 0;
+        for (std::int64_t t = first; t < end; ++t) {
+          const auto token = static_cast<std::size_t>(text[static_cast<std::size_t>(t)]);
+          const double weight = weights.empty() ? 1 : weights[token];
+          sum = sum - weight * log_p[static_cast<std::int64_t>(token)];
+          sum_of_weights += weight;
+        }
+        expected = expected + sum / (sum_of_weights * static_cast<double>(kTinyNumMemory));
       }
     }
-    const Tensor found = latent_token_loss(*model, latents, pointers, target, kTinyBos, kTinyEos);
+    const Tensor found =
+        latent_token_loss(*model, latents, pointers, {target, kTinyBos, kTinyEos, weights});
     EXPECT_TRUE(all_close(found, expected.to(torch::kFloat32), 1e-5));
     found.backward();
     expected.backward();
@@ -406,13 +419,30 @@ TEST(LatentTokenLoss, IsItsEquation) {
   }
 }
 
+TEST(TokenIdf, CountsTheDocumentsThatHoldAToken) {
+  TokenIdf idf(static_cast<TokenId>(tiny_model()->base().config().vocab_rows), kTinyBos, kTinyEos);
+  idf.add(compressor_input({20, 21, 21}));
+  idf.add(compressor_input({21, 22}));
+  idf.add(compressor_input({21}));
+  idf.add(compressor_input({}));
+  EXPECT_EQ(idf.num_documents(), 4);
+  const std::vector<float> weights = idf.weights();
+  EXPECT_FLOAT_EQ(weights[20], std::log1p(3.5F / 1.5F));
+  EXPECT_FLOAT_EQ(weights[21], std::log1p(1.5F / 3.5F));
+  EXPECT_FLOAT_EQ(weights[22], weights[20]);
+  // What no document's text holds, BOS and EOS among it.
+  for (const TokenId absent : {23, kTinyBos, kTinyEos})
+    EXPECT_FLOAT_EQ(weights[static_cast<std::size_t>(absent)], std::log1p(4.5F / 0.5F));
+}
+
 TEST(LatentTokenLoss, DocumentsWithoutTextHaveNone) {
   const auto model = tiny_model();
   const TokenIds empty = compressor_input({});
   for (const LatentTokenTarget target : {LatentTokenTarget::kSpan, LatentTokenTarget::kDocument}) {
     const Tensor latents = torch::randn({1, kTinyNumMemory, kTinyWidth});
-    EXPECT_EQ(
-        latent_token_loss(*model, latents, {&empty}, target, kTinyBos, kTinyEos).item<float>(), 0);
+    EXPECT_EQ(latent_token_loss(*model, latents, {&empty}, {target, kTinyBos, kTinyEos, {}})
+                  .item<float>(),
+              0);
   }
 }
 
@@ -424,8 +454,8 @@ TEST(LatentTokenLoss, TextStandsAloneWhereTheBaseHasNoBos) {
   TokenIds without = with;
   without.erase(without.begin() + 1);
   const auto loss = [&](const TokenIds& document, TokenId bos_id) {
-    return latent_token_loss(*model, latents, {&document}, LatentTokenTarget::kSpan, bos_id,
-                             kTinyEos)
+    return latent_token_loss(*model, latents, {&document},
+                             {LatentTokenTarget::kSpan, bos_id, kTinyEos, {}})
         .item<float>();
   };
   EXPECT_EQ(loss(with, kTinyBos), loss(without, -1));
