@@ -3,6 +3,9 @@
 
 #include <ATen/Context.h>
 #include <torch/torch.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "clara/checkpoint/official_checkpoint.h"
 #include "clara/checkpoint/peft_adapter.h"
@@ -11,11 +14,16 @@
 namespace clara {
 namespace {
 
-/// Whether this CPU multiplies bfloat16 natively.
-bool cpu_has_bfloat16() {
+/// Whether products of bfloat16 are faster than those of float32. Of Intel's processors those with
+/// AMX: their AVX-512 has one unit for bfloat16 and two for float32, so that training took 1.8
+/// times as long where AMX was hidden.
+bool cpu_has_fast_bfloat16() {
 #if defined(__x86_64__)
+  constexpr unsigned kAmxBf16 = 1U << 22;  // of leaf 7, edx
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmxBf16) != 0) return true;
   __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512bf16") != 0;
+  return __builtin_cpu_supports("avx512bf16") != 0 && __builtin_cpu_is("intel") == 0;
 #else
   return false;
 #endif
@@ -143,7 +151,7 @@ torch::Dtype resolve_dtype(Dtype dtype, torch::Device device) {
     case Dtype::kAuto:
       break;
   }
-  return device.is_cuda() || cpu_has_bfloat16() ? torch::kBFloat16 : torch::kFloat32;
+  return device.is_cuda() || cpu_has_fast_bfloat16() ? torch::kBFloat16 : torch::kFloat32;
 }
 
 }  // namespace clara
