@@ -118,13 +118,14 @@ train() {
     --set output.keep_last=1 "$@"
 }
 scp_data=(--set "data.train=[$data/scp_train.jsonl]" --set "data.validation=[$data/scp_valid.jsonl]")
-term() { printf 'objective.latent_token_loss={weight: 0.3, steps: %d, target: %s}' "$scp_steps" "$1"; }
+# term STEPS TARGET [TOKEN_WEIGHTS]
+term() { printf 'objective.latent_token_loss={weight: 0.5, steps: %d, target: %s, token_weights: %s}' "$1" "$2" "${3:-idf}"; }
 # scp FOLDER FROM SEED RATE [OPTION...]: whole documents, from the last of the parts' runs.
 scp() {
   local folder=$1 from=$2 seed=$3 rate=$4
   shift 4
   train scp "$folder" "$seed" --set "model.init_from=$out/$from/final" --set "model.compression_rate=$rate" \
-    --set "trainer.max_steps=$scp_steps" "${scp_data[@]}" --set "$(term document)" "$@"
+    --set "trainer.max_steps=$scp_steps" "${scp_data[@]}" --set "$(term "$scp_steps" document)" "$@"
 }
 # parts_of RATE SEED: the runs on parts of documents, which all variants of a rate share.
 parts_of() {
@@ -173,8 +174,9 @@ if wants alignment; then
   table_of alignment
 fi
 if wants target; then
-  variant target document 8
-  variant target span 8 --set "$(term span)"
+  variant target document_rare_words 8
+  variant target document_all_words 8 --set "$(term "$scp_steps" document uniform)"
+  variant target span 8 --set "$(term "$scp_steps" span uniform)"
   variant target none 8 --set "objective.latent_token_loss={weight: 0}"
   table_of target
 fi
@@ -209,12 +211,12 @@ report() {
 if wants context; then
   # Five documents a row, the right one among them.
   for context in latents text none; do
-    term=(--set "objective.latent_token_loss={weight: 0}")
-    [[ $context != latents ]] || term=(--set "objective.latent_token_loss={weight: 0.3, steps: $tune_steps, target: document}")
+    term_option=(--set "objective.latent_token_loss={weight: 0}")
+    [[ $context != latents ]] || term_option=(--set "$(term "$tune_steps" document)")
     for seed in "${seed_list[@]}"; do
       train tune "context/$context/seed_$seed" "$seed" --set "model.init_from=$init_from" --set "trainer.max_steps=$tune_steps" \
         --set "data.train=[$data/tune_train.jsonl]" --set "data.validation=[$data/tune_valid.jsonl]" \
-        --set "objective.context=$context" --set trainer.max_sequence_tokens=2048 "${term[@]}"
+        --set "objective.context=$context" --set trainer.max_sequence_tokens=2048 "${term_option[@]}"
       evaluate "tuned on $context" "context/$context/seed_$seed/eval/five_documents" "$out/context/$context/seed_$seed/final" "$data/tune_valid.jsonl"
     done
   done
