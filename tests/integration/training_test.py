@@ -168,6 +168,23 @@ class StagesTest(ProgramCase):
                 changed = new[name] != old[name]
                 self.assertEqual(changed, part in TRAINED[stage], part)
 
+    def test_rare_words_can_count_more_in_the_latent_token_loss(self):
+        # Every row has the same document, so that each of its words is in all documents: their idf is the same, small and
+        # positive, and the weighted mean is the plain one. With a document of its own a row's rare words weigh more.
+        document, other = "the old mill by the water", "the old ferry by the water"
+        losses = {}
+        for name, documents in (("same", [document] * 8), ("unlike", [document] * 4 + [other] * 4)):
+            for weights in ("uniform", "idf"):
+                place = self.place(f"{name}_{weights}", trainer__max_steps=1, trainer__rows_per_step=8)
+                place.write("train.jsonl", [{"question": ["Where?"], "answers": ["there"], "docs": [text]} for text in documents])
+                place.set(objective__latent_token_loss__weight=1, objective__latent_token_loss__steps=1,
+                          objective__latent_token_loss__target="document",
+                          objective__latent_token_loss__token_weights=weights)  # fmt: skip
+                self.assert_ended(place.train())
+                losses[name, weights] = read_jsonl(place / "run/metrics.jsonl")[-1]["latent_token"]
+        self.assertAlmostEqual(losses["same", "idf"], losses["same", "uniform"], places=4)
+        self.assertNotAlmostEqual(losses["unlike", "idf"], losses["unlike", "uniform"], places=3)
+
     def test_the_exported_tokenizer_knows_the_added_tokens(self):
         names = [f"<MEM{j}>" for j in range(NUM_MEMORY)] + ["<AE>", "<ENC>", "<SEP>"]
         expected = {name: VOCAB_ROWS + i for i, name in enumerate(names)}
