@@ -88,6 +88,7 @@ class ChatServer:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # headers and body are two writes: the second would wait 40 ms
 
             def do_POST(self):
                 outer.handle(self)
