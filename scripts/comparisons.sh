@@ -80,7 +80,7 @@ trap 'printf "error: stopped in phase: %s\n" "${phase_names[-1]:-start}" >&2' ER
 data=$out/data
 mkdir -p "$out"
 # What is there is used again: it must be of the same arguments. Seeds and comparisons may be added.
-arguments="parts $parts, steps $steps, rows $rows, entities $entities, base $model, init from $init_from"
+arguments="recipe of rare words, parts $parts, steps $steps, rows $rows, entities $entities, base $model, init from $init_from"
 if [[ ! -f $out/arguments.txt ]]; then
   printf '%s\n' "$arguments" >"$out/arguments.txt"
 elif [[ $(<"$out/arguments.txt") != "$arguments" ]]; then

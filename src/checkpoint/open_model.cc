@@ -2,10 +2,8 @@
 #include "clara/checkpoint/open_model.h"
 
 #include <ATen/Context.h>
+#include <ATen/cpu/Utils.h>
 #include <torch/torch.h>
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 
 #include "clara/checkpoint/official_checkpoint.h"
 #include "clara/checkpoint/peft_adapter.h"
@@ -19,9 +17,7 @@ namespace {
 /// times as long where AMX was hidden.
 bool cpu_has_fast_bfloat16() {
 #if defined(__x86_64__)
-  constexpr unsigned kAmxBf16 = 1U << 22;  // of leaf 7, edx
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmxBf16) != 0) return true;
+  if (at::cpu::init_amx()) return true;
   __builtin_cpu_init();
   return __builtin_cpu_supports("avx512bf16") != 0 && __builtin_cpu_is("intel") == 0;
 #else

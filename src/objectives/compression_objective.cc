@@ -1,11 +1,14 @@
 // scp and tune: the documents of a row are compressed and the generator answers from their latents.
 #include "clara/objectives/compression_objective.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "objectives/training_pass.h"
 #include <torch/torch.h>
 
+#include "clara/common/error.h"
 #include "clara/latents/latent_gap.h"
 #include "clara/latents/latent_spread.h"
 
@@ -23,6 +26,15 @@ CompressionObjective::CompressionObjective(ClaraModel& model, CompressionSetting
                                 ? LatentTokenTarget::kDocument
                                 : LatentTokenTarget::kSpan,
                             settings_.bos_id, settings_.eos_id, settings_.token_weights} {
+  const std::vector<float>& weights = settings_.token_weights;
+  const std::int64_t vocab_rows = model_.base().config().vocab_rows;
+  if (!weights.empty() &&
+      (static_cast<std::int64_t>(weights.size()) != vocab_rows ||
+       !std::all_of(weights.begin(), weights.end(), [](float weight) { return weight > 0; }))) {
+    throw ConfigError("token_weights: expected a number above 0 for each of the base's " +
+                      std::to_string(vocab_rows) + " tokens, found " +
+                      std::to_string(weights.size()) + " numbers, or one that is not above 0");
+  }
   mark_trained(model_, kTrainedRoles, /*memory_rows=*/true);
 }
 

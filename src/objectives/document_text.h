@@ -1,7 +1,7 @@
 // The text in a compressor input.
 #pragma once
 
-#include "clara/tokenizer/tokenizer.h"
+#include "clara/data/example.h"
 
 namespace clara {
 

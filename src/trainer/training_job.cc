@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <sstream>
+#include <utility>
 
 #include "trainer/initial_model.h"
 #include "trainer/job_inputs.h"
@@ -16,6 +17,7 @@
 #include "clara/checkpoint/open_model.h"
 #include "clara/checkpoint/tokenizer_export.h"
 #include "clara/common/atomic_file.h"
+#include "clara/common/content_hash.h"
 #include "clara/common/error.h"
 #include "clara/common/folder_lock.h"
 #include "clara/common/version.h"
@@ -117,26 +119,32 @@ std::unique_ptr<LatentStore> make_store(const RunConfig& config, const ClaraMode
 /// second or two.
 constexpr std::int64_t kIdfRows = 4096;
 
-/// As LatentTokenTargets::token_weights; of rows spread over all of them.
+/// As LatentTokenTargets::token_weights; of rows spread over all of them. Bad rows are left out:
+/// training stops at them, or lists them, when it meets them.
 std::vector<float> latent_token_weights(const RunConfig& config, const ClaraModel& model,
                                         const JobInputs& inputs) {
   const LatentTokenLossConfig& loss = config.objective.latent_token_loss;
-  if (loss.weight <= 0 || loss.token_weights != "idf") return {};
+  if (loss.weight <= 0 || loss.steps <= 0 || loss.token_weights != "idf") return {};
   TokenIdf idf(static_cast<TokenId>(model.base().config().vocab_rows), inputs.text.bos_id,
                inputs.text.eos_id);
   const RowSource& rows = inputs.data->source();
   const std::int64_t used = std::min(rows.size(), kIdfRows);
   for (std::int64_t k = 0; k < used; ++k) {
     const std::int64_t i = k * rows.size() / used;
+    const RawRow row = rows.row(i);
     try {
-      const Example example =
-          inputs.data->builder().build(rows.row(i), 0, static_cast<std::uint64_t>(i));
+      const Example example = inputs.data->builder().build(row, 0, static_cast<std::uint64_t>(i));
       for (const TokenIds& document : example.documents) idf.add(document);
     } catch (const DataError&) {
-      if (config.data.on_bad_record != "skip") throw;  // training lists it when it meets it
+      continue;
     }
   }
   return idf.weights();
+}
+
+std::string fingerprint_of(const std::vector<float>& numbers) {
+  return hash_bytes({reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(float)})
+      .hex();
 }
 
 /// The objective of a stage with what it refers to.
@@ -146,6 +154,7 @@ struct StageObjective {
 };
 
 StageObjective make_objective(const RunConfig& config, ClaraModel& model, const JobInputs& inputs,
+                              std::vector<float> token_weights,
                               std::unique_ptr<LatentStore> store) {
   StageObjective stage;
   const ObjectiveConfig& o = config.objective;
@@ -157,10 +166,10 @@ StageObjective make_objective(const RunConfig& config, ClaraModel& model, const 
   }
   if (!uses_frozen_documents(config.stage)) {
     stage.objective = std::make_unique<CompressionObjective>(
-        model, CompressionSettings{
-                   o.alignment_weight, o.latent_token_loss, config.model.lora.dropout,
-                   config.trainer.memory_learning_rate_ratio, checkpointing, inputs.text.bos_id,
-                   inputs.text.eos_id, latent_token_weights(config, model, inputs)});
+        model,
+        CompressionSettings{o.alignment_weight, o.latent_token_loss, config.model.lora.dropout,
+                            config.trainer.memory_learning_rate_ratio, checkpointing,
+                            inputs.text.bos_id, inputs.text.eos_id, std::move(token_weights)});
     return stage;
   }
   stage.documents = std::make_unique<DocumentLatents>(model, std::move(store),
@@ -301,17 +310,20 @@ TrainLoopResult train_stage(const RunConfig& config, const JobOptions& options,
   if (is_first) probe_run_folder(config.output.folder);
   const std::unique_ptr<ClaraModel> model =
       make_model(config, *inputs.text.tokenizer, communicator.local_rank(), observer);
+  std::vector<float> token_weights = latent_token_weights(config, *model, inputs);
   check_same_on_all_ranks("training rows: " + std::to_string(inputs.data->rows_per_epoch()) +
                               "\nvalidation rows: " + std::to_string(inputs.validation.size()) +
                               "\ndevice: " + (model->device().is_cuda() ? "cuda" : "cpu") +
                               "\ndtype: " + std::string(c10::toString(model->base().dtype())) +
+                              "\nlatent token weights: " + fingerprint_of(token_weights) +
                               data_fingerprint_lines(inputs.fingerprints),
                           communicator);
   std::unique_ptr<LatentStore> store =
       uses_frozen_documents(config.stage)
           ? make_store(config, *model, inputs.data->rows_per_epoch(), communicator.rank())
           : nullptr;
-  const StageObjective stage = make_objective(config, *model, inputs, std::move(store));
+  const StageObjective stage =
+      make_objective(config, *model, inputs, std::move(token_weights), std::move(store));
   std::optional<FolderLock> lock;
   if (is_first) {
     lock_run_folder(config.output.folder, lock);
@@ -417,7 +429,8 @@ DryRunReport dry_run(const RunConfig& config, TrainObserver& observer) {
     throw DataError("every one of the " + std::to_string(report.num_rows) +
                     " training rows is bad; the first: " + first_bad_row);
   const std::unique_ptr<ClaraModel> model = make_model(config, *inputs.text.tokenizer, 0, observer);
-  const StageObjective stage = make_objective(config, *model, inputs, nullptr);
+  const StageObjective stage =
+      make_objective(config, *model, inputs, latent_token_weights(config, *model, inputs), nullptr);
   const torch::NoGradGuard no_grad;
   const MicroBatch batch{&longest};
   const MicroBatchContext context{0, 0, 0, config.trainer.seed, false};

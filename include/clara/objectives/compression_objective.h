@@ -27,7 +27,8 @@ struct CompressionSettings {
 /// and tune differ in their examples alone.
 class CompressionObjective final : public Objective {
  public:
-  /// Marks exactly its parameters as trained. The model must outlive the objective.
+  /// Marks exactly its parameters as trained. The model must outlive the objective. Throws
+  /// ConfigError for token weights that are not V numbers above 0.
   CompressionObjective(ClaraModel& model, CompressionSettings settings);
 
   std::vector<TrainedParameter> trained_parameters() override;

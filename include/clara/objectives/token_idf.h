@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "clara/tokenizer/tokenizer.h"
+#include "clara/data/example.h"
 
 namespace clara {
 

@@ -419,6 +419,17 @@ TEST(LatentTokenLoss, IsItsEquation) {
   }
 }
 
+TEST(CompressionObjective, TokenWeightsMustFitTheVocabulary) {
+  const auto model = tiny_model();
+  CompressionSettings settings;
+  settings.token_weights.assign(kTinyVocabRows, 0.5F);
+  EXPECT_NO_THROW(CompressionObjective(*model, settings));
+  settings.token_weights[3] = 0;
+  EXPECT_THROW(CompressionObjective(*model, settings), ConfigError);
+  settings.token_weights.assign(kTinyVocabRows - 1, 0.5F);
+  EXPECT_THROW(CompressionObjective(*model, settings), ConfigError);
+}
+
 TEST(TokenIdf, CountsTheDocumentsThatHoldAToken) {
   TokenIdf idf(static_cast<TokenId>(tiny_model()->base().config().vocab_rows), kTinyBos, kTinyEos);
   idf.add(compressor_input({20, 21, 21}));

@@ -12,6 +12,7 @@
 #include "tests/unit/common/temporary_folder.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <torch/torch.h>
 
 #include "clara/common/atomic_file.h"
@@ -328,12 +329,13 @@ TEST(VectorIndex, CellsStayInTheirFileUntilTheyAreRead) {
   const auto resident = [] {
     return testing::status_bytes("RssAnon") + testing::status_bytes("RssFile");
   };
+  malloc_trim(0);  // what build() freed would hide what opening takes
   const double before = resident();
   VectorIndex index(folder.path(), resolved);
   EXPECT_LT(resident() - before, 0.2 * size);
-  // One search looks into an eighth of the cells, and copies none of them.
+  // A search of half of the cells copies none of them.
   const double anonymous = testing::status_bytes("RssAnon");
-  index.set_search(8, 0, 0);
+  index.set_search(32, 0, 0);
   EXPECT_EQ(index.search(torch::randn({1, kWide}), 5)[0].size(), 5U);
   EXPECT_LT(testing::status_bytes("RssAnon") - anonymous, 0.2 * size);
 }
