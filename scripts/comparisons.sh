@@ -80,7 +80,7 @@ trap 'printf "error: stopped in phase: %s\n" "${phase_names[-1]:-start}" >&2' ER
 data=$out/data
 mkdir -p "$out"
 # What is there is used again: it must be of the same arguments. Seeds and comparisons may be added.
-arguments="recipe of rare words, parts $parts, steps $steps, rows $rows, entities $entities, base $model, init from $init_from"
+arguments="parts $parts, steps $steps, rows $rows, entities $entities, base $model, init from $init_from"
 if [[ ! -f $out/arguments.txt ]]; then
   printf '%s\n' "$arguments" >"$out/arguments.txt"
 elif [[ $(<"$out/arguments.txt") != "$arguments" ]]; then
@@ -119,7 +119,7 @@ train() {
 }
 scp_data=(--set "data.train=[$data/scp_train.jsonl]" --set "data.validation=[$data/scp_valid.jsonl]")
 # term STEPS TARGET [TOKEN_WEIGHTS]
-term() { printf 'objective.latent_token_loss={weight: 0.5, steps: %d, target: %s, token_weights: %s}' "$1" "$2" "${3:-idf}"; }
+term() { printf 'objective.latent_token_loss={weight: 0.3, steps: %d, target: %s, token_weights: %s}' "$1" "$2" "${3:-uniform}"; }
 # scp FOLDER FROM SEED RATE [OPTION...]: whole documents, from the last of the parts' runs.
 scp() {
   local folder=$1 from=$2 seed=$3 rate=$4
@@ -174,9 +174,9 @@ if wants alignment; then
   table_of alignment
 fi
 if wants target; then
-  variant target document_rare_words 8
-  variant target document_all_words 8 --set "$(term "$scp_steps" document uniform)"
-  variant target span 8 --set "$(term "$scp_steps" span uniform)"
+  variant target document 8
+  variant target document_rare_words 8 --set "$(term "$scp_steps" document idf)"
+  variant target span 8 --set "$(term "$scp_steps" span)"
   variant target none 8 --set "objective.latent_token_loss={weight: 0}"
   table_of target
 fi

@@ -15,14 +15,9 @@ tell_parts() {
 }
 
 # set_part_options RUN: puts what such a run changes of the config of scp into the array part_options; nothing for another run. Makes
-# its data where they are missing. After whole documents come the same with rare words counting more (scp_rare): names are what
-# questions ask by. From the beginning that costs what the latents are read for.
+# its data where they are missing.
 set_part_options() {
   part_options=()
-  if [[ $1 == scp_rare ]]; then
-    part_options=(--set "trainer.max_steps=40" --set "trainer.peak_learning_rate=1.0e-3"
-      --set "objective.latent_token_loss={weight: 0.5, steps: 40, target: document, token_weights: idf}")
-  fi
   [[ -v parts_of_documents[$1] ]] || return 0
   local tokens=${1#scp_} steps weight only_steps
   read -r steps weight only_steps <<<"${parts_of_documents[$1]}"

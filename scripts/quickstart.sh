@@ -29,7 +29,7 @@ with_install=true
 while (($#)); do
   case $1 in
     --from-scratch)
-      runs_of_training=(scp_8 scp_16 scp_32 scp scp_rare tune joint)
+      runs_of_training=(scp_8 scp_16 scp_32 scp tune joint)
       runs=runs/quickstart_from_scratch
       ;;
     --fresh) fresh=true ;;
