@@ -34,27 +34,28 @@ KINDS = {kind: ("--kind", kind) for kind in ("flat", "ivf", "ivf-pq", "hnsw")}
 KINDS["opq"] = ("--kind", "ivf-pq", "--opq")
 
 
-def build(options, store: str, kind: str) -> float:
-    """Makes OUT/STORE an index of this kind; seconds that it took beside encoding."""
+def index(options, store: str, kind: str) -> None:
+    """Makes OUT/STORE an index of this kind, of the vectors that are there; where there are none, it encodes them."""
     command = [str(BIN / "clara-data"), "index", "latent", "--corpus", *map(str, options.corpus), "--checkpoint",
                str(options.checkpoint), "--out", str(options.out / store), "--store", store, *KINDS[kind], "--force",
                "--recall-queries", "0", "--device", options.device, "--dtype", options.dtype]  # fmt: skip
     if kind != "flat":
         command += shlex.split(options.index_options)
-    if not (options.out / store / "index.json").exists():  # the vectors first, so that they are not timed
-        run([*command[: command.index("--kind")], *KINDS["flat"], *command[command.index("--force"):]], store)
-    begin = time.perf_counter()
-    run(command, store)
-    return time.perf_counter() - begin
-
-
-def run(command: list[str], store: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"error: {' '.join(command)}\n{done.stderr}")
     encoded = re.search(r"^encoded +(.*)$", done.stderr, re.MULTILINE)
     if encoded:
         print(f"{store}: encoded {encoded[1]}", flush=True)
+
+
+def build(options, store: str, kind: str) -> float:
+    """As index(); seconds that it took beside encoding."""
+    if not (options.out / store / "index.json").exists():
+        index(options, store, "flat")
+    begin = time.perf_counter()
+    index(options, store, kind)
+    return time.perf_counter() - begin
 
 
 def searched(options, store: str, kind: str) -> dict:

@@ -13,8 +13,8 @@ namespace clara {
 namespace {
 
 /// Whether products of bfloat16 are faster than those of float32. Of Intel's processors those with
-/// AMX: their AVX-512 has one unit for bfloat16 and two for float32, so that training took 1.8
-/// times as long where AMX was hidden.
+/// AMX: with avx512_bf16 alone training took 1.8 times as long as in float32 (Emerald Rapids, AMX
+/// hidden).
 bool cpu_has_fast_bfloat16() {
 #if defined(__x86_64__)
   if (at::cpu::init_amx()) return true;

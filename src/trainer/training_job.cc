@@ -8,6 +8,7 @@
 
 #include "trainer/initial_model.h"
 #include "trainer/job_inputs.h"
+#include "trainer/latent_token_weights.h"
 #include "trainer/rank_agreement.h"
 #include "trainer/resume_check.h"
 #include <ATen/Parallel.h>
@@ -17,7 +18,6 @@
 #include "clara/checkpoint/open_model.h"
 #include "clara/checkpoint/tokenizer_export.h"
 #include "clara/common/atomic_file.h"
-#include "clara/common/content_hash.h"
 #include "clara/common/error.h"
 #include "clara/common/folder_lock.h"
 #include "clara/common/version.h"
@@ -27,7 +27,6 @@
 #include "clara/objectives/generator_objective.h"
 #include "clara/objectives/joint_objective.h"
 #include "clara/objectives/retriever_objective.h"
-#include "clara/objectives/token_idf.h"
 
 namespace clara {
 namespace {
@@ -113,38 +112,6 @@ std::unique_ptr<LatentStore> make_store(const RunConfig& config, const ClaraMode
       folder, compressor_fingerprint(model),
       std::vector<std::int64_t>{model.num_memory(), model.base().config().hidden_size},
       model.base().dtype(), rank);
-}
-
-/// Training rows whose documents say how rare a token is: enough for all but the rarest, and a
-/// second or two.
-constexpr std::int64_t kIdfRows = 4096;
-
-/// As LatentTokenTargets::token_weights; of rows spread over all of them. Bad rows are left out:
-/// training stops at them, or lists them, when it meets them.
-std::vector<float> latent_token_weights(const RunConfig& config, const ClaraModel& model,
-                                        const JobInputs& inputs) {
-  const LatentTokenLossConfig& loss = config.objective.latent_token_loss;
-  if (loss.weight <= 0 || loss.steps <= 0 || loss.token_weights != "idf") return {};
-  TokenIdf idf(static_cast<TokenId>(model.base().config().vocab_rows), inputs.text.bos_id,
-               inputs.text.eos_id);
-  const RowSource& rows = inputs.data->source();
-  const std::int64_t used = std::min(rows.size(), kIdfRows);
-  for (std::int64_t k = 0; k < used; ++k) {
-    const std::int64_t i = k * rows.size() / used;
-    const RawRow row = rows.row(i);
-    try {
-      const Example example = inputs.data->builder().build(row, 0, static_cast<std::uint64_t>(i));
-      for (const TokenIds& document : example.documents) idf.add(document);
-    } catch (const DataError&) {
-      continue;
-    }
-  }
-  return idf.weights();
-}
-
-std::string fingerprint_of(const std::vector<float>& numbers) {
-  return hash_bytes({reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(float)})
-      .hex();
 }
 
 /// The objective of a stage with what it refers to.
@@ -315,7 +282,7 @@ TrainLoopResult train_stage(const RunConfig& config, const JobOptions& options,
                               "\nvalidation rows: " + std::to_string(inputs.validation.size()) +
                               "\ndevice: " + (model->device().is_cuda() ? "cuda" : "cpu") +
                               "\ndtype: " + std::string(c10::toString(model->base().dtype())) +
-                              "\nlatent token weights: " + fingerprint_of(token_weights) +
+                              "\nlatent token weights: " + fingerprint_of_weights(token_weights) +
                               data_fingerprint_lines(inputs.fingerprints),
                           communicator);
   std::unique_ptr<LatentStore> store =

@@ -68,9 +68,9 @@ OpenedModel open_checkpoint_on(const std::filesystem::path& folder,
                                const std::string& base_override, Dtype dtype, torch::Device device);
 
 /// The device and compute type that "auto" means on this machine: CUDA where it was compiled in and
-/// is there; bfloat16 where the device multiplies it natively (CPU: AMX, or avx512_bf16 but of
-/// Intel). A device that was not compiled in or is not there is a ConfigError. `index`: of the CUDA
-/// device, where one of several ranks of a node asks.
+/// is there; bfloat16 where the device multiplies it faster (CPU: AMX, or avx512_bf16
+/// of another maker than Intel). A device that was not compiled in or is not there is a
+/// ConfigError. `index`: of the CUDA device, where one of several ranks of a node asks.
 torch::Device resolve_device(Device device, std::int64_t index = 0);
 torch::Dtype resolve_dtype(Dtype dtype, torch::Device device);
 

@@ -19,7 +19,7 @@ struct LatentTokenTargets {
   LatentTokenTarget target = LatentTokenTarget::kSpan;
   TokenId bos_id = -1;  ///< of compressor inputs; -1: none
   TokenId eos_id = -1;
-  /// [V] how much a token counts in the mean over its target, above 0 (token_idf); empty: all
+  /// [V] how much a token counts in the mean over its target, above 0 (TokenIdf); empty: all
   /// alike.
   std::vector<float> token_weights;
 };
