@@ -16,7 +16,7 @@ usage() {
 usage: scripts/comparisons.sh [options]
   --only A,B,...    of rates, alignment, target, mix, context, joint (default: all)
   --seeds N,N,...   of every variant (default 17,18,19)
-  --parts P,P,P     steps on parts of 8, 16 and 32 tokens (default 80,30,30)
+  --parts F,N       steps on parts of one token a memory token, and on each twice as long (default 80,30)
   --steps S,T,J     steps of scp, of tune, and of joint and retriever (default 60,40,40)
   --init-from DIR   what tune, joint and retriever start from (default data/adapters/smollm2-135m-world)
   --rows N          held-out rows that are measured and answered (default 200)
@@ -29,7 +29,7 @@ TEXT
 
 all_comparisons=(rates alignment target mix context joint)
 only=$(IFS=,; printf '%s' "${all_comparisons[*]}")
-seeds=17,18,19 parts=80,30,30 steps=60,40,40 rows=200 entities=16000
+seeds=17,18,19 parts=80,30 steps=60,40,40 rows=200 entities=16000
 init_from=$project/data/adapters/smollm2-135m-world out=$project/runs/comparisons model=$project/models/smollm2-135m
 bin=$project/build/release/bin
 while (($#)); do
@@ -55,12 +55,12 @@ while (($#)); do
 done
 number='[1-9][0-9]*'
 [[ $seeds =~ ^$number(,$number)*$ ]] || fail 2 "--seeds: expected numbers as in 17,18,19, found $seeds"
-[[ $parts =~ ^$number,$number,$number$ ]] || fail 2 "--parts: expected three numbers as in 80,30,30, found $parts"
+[[ $parts =~ ^$number,$number$ ]] || fail 2 "--parts: expected two numbers as in 80,30, found $parts"
 [[ $steps =~ ^$number,$number,$number$ ]] || fail 2 "--steps: expected three numbers as in 60,40,40, found $steps"
 [[ $rows =~ ^$number$ ]] || fail 2 "--rows: expected a number, found $rows"
 [[ $entities =~ ^$number$ ]] || fail 2 "--entities: expected a number, found $entities"
 IFS=, read -ra seed_list <<<"$seeds"
-IFS=, read -r part_8 part_16 part_32 <<<"$parts"
+IFS=, read -r first_part next_parts <<<"$parts"
 IFS=, read -r scp_steps tune_steps joint_steps <<<"$steps"
 IFS=, read -ra only_list <<<"$only"
 for name in "${only_list[@]}"; do
@@ -86,7 +86,6 @@ if [[ ! -f $out/arguments.txt ]]; then
 elif [[ $(<"$out/arguments.txt") != "$arguments" ]]; then
   fail 2 "$out: has results of other arguments ($(<"$out/arguments.txt")); give another folder with --out"
 fi
-parts_of_documents=([scp_8]="$part_8 1.0 $((part_8 / 4))" [scp_16]="$part_16 0.3 0" [scp_32]="$part_32 0.3 0")
 
 begin_phase "data"
 if [[ ! -d $data ]]; then
@@ -130,13 +129,37 @@ scp() {
 # parts_of RATE SEED: the runs on parts of documents, which all variants of a rate share.
 parts_of() {
   local rate=$1 seed=$2 run start=(--set model.init_from=)
-  for run in scp_8 scp_16 scp_32; do
+  plan_parts "$rate" "$first_part" "$next_parts"
+  for run in "${part_runs[@]}"; do
     set_part_options "$run"
     train scp "parts/rate_$rate/seed_$seed/$run" "$seed" --set "model.compression_rate=$rate" "${start[@]}" "${part_options[@]}"
     start=(--set "model.init_from=$out/parts/rate_$rate/seed_$seed/$run/final")
   done
 }
-# variant COMPARISON NAME RATE [OPTION...]: scp from every seed's parts, then the gap of each. Without options it is the variant that all
+# evaluate METHOD FOLDER CHECKPOINT DATA [OPTION...]: results of one run, whose seeds the report averages.
+answer_tokens=16
+declare -A results=()
+methods=()
+evaluate() {
+  local method=$1 folder=$out/$2 checkpoint=$3 file=$4
+  shift 4
+  if [[ ! -f $folder/scores.json ]]; then
+    begin_phase "evaluate ${folder#"$out"/}"
+    "$bin/clara-eval" --checkpoint "$checkpoint" --base "$model" --data "$file" --max-rows "$rows" --max-new-tokens "$answer_tokens" --output "$folder" "$@"
+  fi
+  [[ -v results[$method] ]] || methods+=("$method")
+  results[$method]+=${results[$method]:+,}$folder
+}
+# report NAME BASELINE
+report() {
+  local method arguments=()
+  for method in "${methods[@]}"; do arguments+=("$method=${results[$method]}"); done
+  "$bin/clara-eval" report "${arguments[@]}" --baseline "$2" --protocol best --out "$out/report/$1"
+  results=() methods=()
+}
+
+# variant COMPARISON NAME RATE [OPTION...]: scp from every seed's parts, then of each the gap, and how well it ranks as a query reasoner
+# that was never taught to (its answers are of no interest: scp writes a question first). Without options it is the variant that all
 # comparisons of the rate share.
 variant() {
   local comparison=$1 name=$2 rate=$3 folder=$1/$2 seed checkpoints=() seeds_measured
@@ -146,6 +169,8 @@ variant() {
     parts_of "$rate" "$seed"
     scp "$folder/seed_$seed" "parts/rate_$rate/seed_$seed/scp_32" "$seed" "$rate" "$@"
     checkpoints+=(--checkpoint "$out/$folder/seed_$seed/final")
+    answer_tokens=1 evaluate "$name" "$folder/seed_$seed/eval/ranks" "$out/$folder/seed_$seed/final" "$data/eval.jsonl" \
+      --select query_reasoner --num-selected 1
   done
   seeds_measured=$(cat "$out/$folder/analysis/seeds.txt" 2>/dev/null || true)
   if [[ $seeds_measured != "$seeds" ]]; then
@@ -160,6 +185,7 @@ variant() {
 table_of() {
   "$python" scripts/gap_table.py "${measured[@]}" --title "$1" --out "$out/report/gap_$1"
   measured=()
+  report "ranks_$1" "${methods[0]}"
 }
 measured=()
 wants() { [[ " ${only_list[*]} " == *" $1 "* ]]; }
@@ -186,27 +212,6 @@ if wants mix; then
   variant mix texts 8 --set "data.train=[$data/scp_texts.jsonl]"
   table_of mix
 fi
-
-# evaluate METHOD FOLDER CHECKPOINT DATA [OPTION...]: results of one run, whose seeds the report averages.
-declare -A results=()
-methods=()
-evaluate() {
-  local method=$1 folder=$out/$2 checkpoint=$3 file=$4
-  shift 4
-  if [[ ! -f $folder/scores.json ]]; then
-    begin_phase "evaluate ${folder#"$out"/}"
-    "$bin/clara-eval" --checkpoint "$checkpoint" --base "$model" --data "$file" --max-rows "$rows" --max-new-tokens 16 --output "$folder" "$@"
-  fi
-  [[ -v results[$method] ]] || methods+=("$method")
-  results[$method]+=${results[$method]:+,}$folder
-}
-# report NAME BASELINE
-report() {
-  local method arguments=()
-  for method in "${methods[@]}"; do arguments+=("$method=${results[$method]}"); done
-  "$bin/clara-eval" report "${arguments[@]}" --baseline "$2" --protocol best --out "$out/report/$1"
-  results=() methods=()
-}
 
 if wants context; then
   # Five documents a row, the right one among them.

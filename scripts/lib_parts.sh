@@ -3,9 +3,22 @@
 # a table; $bin, $data and $model are the caller's.
 # shellcheck disable=SC2154
 
-# A compressor learns to write parts of a few tokens first, and the generator to read them: from one token a memory token on, twice as
-# long each time. The numbers are steps, the weight of the latent token loss, and the steps that it trains alone.
-declare -A parts_of_documents=([scp_8]="80 1.0 20" [scp_16]="40 0.3 0" [scp_32]="40 0.3 0")
+# A compressor learns to write parts of a few tokens first, and the generator to read them: one token a memory token at first, then parts
+# twice as long each time, of less than a whole document's tokens.
+declare -A parts_of_documents=()
+part_runs=()
+# plan_parts RATE FIRST NEXT: the runs of a compression rate, of documents of at most 64 tokens, in their order into part_runs, and their
+# steps, the weight of the latent token loss and the steps that it trains alone into parts_of_documents. FIRST are the steps of the first
+# run, thirty of them alone (sixteen memory tokens were not read after fifteen alone and 45 more), NEXT those of each later one.
+plan_parts() {
+  local rate=$1 first=$2 next=$3 tokens
+  part_runs=() parts_of_documents=()
+  for ((tokens = 64 / rate; tokens < 64; tokens *= 2)); do
+    parts_of_documents[scp_$tokens]="$next 0.3 0"
+    ((${#part_runs[@]})) || parts_of_documents[scp_$tokens]="$first 1.0 $((first < 60 ? first / 2 : 30))"
+    part_runs+=("scp_$tokens")
+  done
+}
 
 # tell_parts SPLIT TOKENS: the documents of a split's scp rows in parts of at most so many tokens, each a row that tells the part.
 tell_parts() {

@@ -14,7 +14,7 @@ source "$project/scripts/lib_parts.sh"
 usage() {
   cat <<'TEXT'
 usage: scripts/quickstart.sh [options]
-  --from-scratch  train the compressor and generator anew, too (scp of documents of 8, 16, 32 and all tokens, then tune),
+  --from-scratch  train the compressor and generator anew, too (scp of parts of documents, of whole ones, then tune),
                   instead of starting from data/adapters/smollm2-135m-world; the runs are in runs/quickstart_from_scratch
   --fresh         delete data/quickstart and the runs of both kinds first
   --no-install    do not look for missing packages
@@ -29,7 +29,8 @@ with_install=true
 while (($#)); do
   case $1 in
     --from-scratch)
-      runs_of_training=(scp_8 scp_16 scp_32 scp tune joint)
+      plan_parts 4 120 40
+      runs_of_training=("${part_runs[@]}" scp scp_names tune joint)
       runs=runs/quickstart_from_scratch
       ;;
     --fresh) fresh=true ;;
@@ -80,12 +81,13 @@ fi
 start=()
 for run in "${runs_of_training[@]}"; do
   begin_phase "train $run"
-  stage=${run%%_*}
+  stage=${run%%_*} config=configs/quickstart_$run.yaml
   set_part_options "$run"
+  [[ -f $config ]] || config=configs/quickstart_$stage.yaml  # runs on parts have the config of scp
   if [[ -f $runs/$run/final/tokenizer.json ]]; then
     say "$runs/$run/final is there"
   else
-    "$bin/clara-train" "$stage" --config "configs/quickstart_$stage.yaml" --output "$runs/$run" --resume auto "${start[@]}" "${part_options[@]}"
+    "$bin/clara-train" "$stage" --config "$config" --output "$runs/$run" --resume auto "${start[@]}" "${part_options[@]}"
   fi
   .venv/bin/python scripts/plot_run.py "$runs/$run"
   start=(--set "model.init_from=$runs/$run/final")

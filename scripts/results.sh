@@ -230,6 +230,7 @@ analyze() {
 analyze logit_lens_compressor.json logit-lens "${joint[@]}" --adapter compressor --data "$own" --max-rows 100
 analyze logit_lens_query_reasoner.json logit-lens "${joint[@]}" --data "$own" --max-rows 100
 analyze latent_space.json latents --checkpoint "$out/scp/final" --data "$data/scp_valid.jsonl"
+analyze gap.json gap --checkpoint "$out/scp/final" --data "$data/scp_valid.jsonl"
 analyze paraphrase.json paraphrase --checkpoint "$out/scp/final" --data "$data/scp_valid.jsonl" --max-rows 40 --max-new-tokens 128
 analyze efficiency.json efficiency "${joint[@]}" --data "$own" --max-rows 8
 [[ -z $python ]] || "$python" scripts/plot_analysis.py "$out/analysis"

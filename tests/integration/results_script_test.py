@@ -73,7 +73,7 @@ class ResultsScriptTest(ProgramCase):
             self.assertRegex(outcome.out, rf"(?m)^{benchmark}$")
         for method in ("no document", "tune, reranker", "text, dense index", "text, reranked index", "tune, supervised", "joint, latent index"):
             self.assertIn(method, outcome.out)
-        looks = ("logit_lens_compressor", "logit_lens_query_reasoner", "latent_space", "paraphrase", "efficiency")
+        looks = ("logit_lens_compressor", "logit_lens_query_reasoner", "latent_space", "gap", "paraphrase", "efficiency")
         self.assertTrue(all((out / f"analysis/{name}.json").is_file() for name in looks))
         refused = self.run_script(folder, *options[:-2])
         self.assert_refused(refused, USAGE, "reranker", "has results of other arguments")
