@@ -16,7 +16,7 @@ usage() {
 usage: scripts/comparisons.sh [options]
   --only A,B,...    of rates, alignment, target, mix, context, joint (default: all)
   --seeds N,N,...   of every variant (default 17,18,19)
-  --parts F,N       steps on parts of one token a memory token, and on each twice as long (default 80,30)
+  --parts F,N       steps on parts of one token a memory token (eight at least), and on each twice as long (default 80,30)
   --steps S,T,J     steps of scp, of tune, and of joint and retriever (default 60,40,40)
   --init-from DIR   what tune, joint and retriever start from (default data/adapters/smollm2-135m-world)
   --rows N          held-out rows that are measured and answered (default 200)
@@ -167,7 +167,7 @@ variant() {
   (($#)) || folder=scp/rate_$rate
   for seed in "${seed_list[@]}"; do
     parts_of "$rate" "$seed"
-    scp "$folder/seed_$seed" "parts/rate_$rate/seed_$seed/scp_32" "$seed" "$rate" "$@"
+    scp "$folder/seed_$seed" "parts/rate_$rate/seed_$seed/${part_runs[-1]}" "$seed" "$rate" "$@"
     checkpoints+=(--checkpoint "$out/$folder/seed_$seed/final")
     answer_tokens=1 evaluate "$name" "$folder/seed_$seed/eval/ranks" "$out/$folder/seed_$seed/final" "$data/eval.jsonl" \
       --select query_reasoner --num-selected 1
@@ -217,7 +217,7 @@ if wants context; then
   # Five documents a row, the right one among them.
   for context in latents text none; do
     term_option=(--set "objective.latent_token_loss={weight: 0}")
-    [[ $context != latents ]] || term_option=(--set "$(term "$tune_steps" document)")
+    [[ $context != latents ]] || term_option=(--set "$(term "$tune_steps" document idf)")
     for seed in "${seed_list[@]}"; do
       train tune "context/$context/seed_$seed" "$seed" --set "model.init_from=$init_from" --set "trainer.max_steps=$tune_steps" \
         --set "data.train=[$data/tune_train.jsonl]" --set "data.validation=[$data/tune_valid.jsonl]" \

@@ -3,17 +3,18 @@
 # a table; $bin, $data and $model are the caller's.
 # shellcheck disable=SC2154
 
-# A compressor learns to write parts of a few tokens first, and the generator to read them: one token a memory token at first, then parts
-# twice as long each time, of less than a whole document's tokens.
+# A compressor learns to write parts of a few tokens first, and the generator to read them: one token a memory token at first, or the eight
+# that clara-data chunk makes at least, then parts twice as long each time, of less than a whole document's tokens.
 declare -A parts_of_documents=()
 part_runs=()
 # plan_parts RATE FIRST NEXT: the runs of a compression rate, of documents of at most 64 tokens, in their order into part_runs, and their
 # steps, the weight of the latent token loss and the steps that it trains alone into parts_of_documents. FIRST are the steps of the first
-# run, thirty of them alone (sixteen memory tokens were not read after fifteen alone and 45 more), NEXT those of each later one.
+# run, up to thirty of them alone (a run of 60, fifteen alone, did not begin to read), NEXT those of each later one.
 plan_parts() {
   local rate=$1 first=$2 next=$3 tokens
   part_runs=() parts_of_documents=()
-  for ((tokens = 64 / rate; tokens < 64; tokens *= 2)); do
+  tokens=$((64 / rate))
+  for ((tokens = tokens < 8 ? 8 : tokens; tokens < 64; tokens *= 2)); do
     parts_of_documents[scp_$tokens]="$next 0.3 0"
     ((${#part_runs[@]})) || parts_of_documents[scp_$tokens]="$first 1.0 $((first < 60 ? first / 2 : 30))"
     part_runs+=("scp_$tokens")

@@ -14,7 +14,7 @@ source "$project/scripts/lib_parts.sh"
 usage() {
   cat <<'TEXT'
 usage: scripts/quickstart.sh [options]
-  --from-scratch  train the compressor and generator anew, too (scp of parts of documents, of whole ones, then tune),
+  --from-scratch  train the compressor and generator anew, too (scp on parts of documents, on whole ones, on these again with rare words counting most, then tune),
                   instead of starting from data/adapters/smollm2-135m-world; the runs are in runs/quickstart_from_scratch
   --fresh         delete data/quickstart and the runs of both kinds first
   --no-install    do not look for missing packages
@@ -22,6 +22,7 @@ usage: scripts/quickstart.sh [options]
 TEXT
 }
 
+rate=4 # of the configs
 runs_of_training=(joint)
 runs=runs/quickstart
 fresh=false
@@ -29,7 +30,7 @@ with_install=true
 while (($#)); do
   case $1 in
     --from-scratch)
-      plan_parts 4 120 40
+      plan_parts "$rate" 120 40
       runs_of_training=("${part_runs[@]}" scp scp_names tune joint)
       runs=runs/quickstart_from_scratch
       ;;
@@ -85,6 +86,8 @@ for run in "${runs_of_training[@]}"; do
   set_part_options "$run"
   [[ -f $config ]] || config=configs/quickstart_$stage.yaml  # runs on parts have the config of scp
   if [[ -f $runs/$run/final/tokenizer.json ]]; then
+    grep -q "\"compression_rate\": $rate," "$runs/$run/final/clara.json" ||
+      fail 3 "$runs/$run was trained at another compression rate than this script's; --fresh deletes it and begins anew"
     say "$runs/$run/final is there"
   else
     "$bin/clara-train" "$stage" --config "$config" --output "$runs/$run" --resume auto "${start[@]}" "${part_options[@]}"

@@ -18,7 +18,7 @@ class ComparisonsScriptTest(ProgramCase):
         own_python = PROJECT / ".venv/bin/python"
         if not own_python.exists() and importlib.util.find_spec("numpy") is None:
             raise unittest.SkipTest("numpy is not installed")
-        cls.start = cls.place("start", "scp", model__doc_max_tokens=64, model__compression_rate=8, model__lora__rank=16,
+        cls.start = cls.place("start", "scp", model__doc_max_tokens=64, model__compression_rate=4, model__lora__rank=16,
                               model__lora__alpha=32.0, model__lora__dropout=0.0, trainer__max_steps=1)  # fmt: skip
         outcome = cls.start.train()
         if outcome.code != OK:
@@ -45,6 +45,9 @@ class ComparisonsScriptTest(ProgramCase):
             runs = [out / f"{folder}/seed_{seed}/final" for seed in SEEDS]
             self.assertTrue(all((run / "clara.json").is_file() for run in runs))
             self.assertNotEqual(snapshot(runs[0]), snapshot(runs[1]), "seeds differ")
+        report = (out / "report/ranks_mix/report.md").read_text(encoding="utf-8")
+        for method in ("both", "questions", "texts"):
+            self.assertIn(f"{method} (eval, normal): 12 answers to 6 questions", report)
         report = (out / "report/context/report.md").read_text(encoding="utf-8")
         for method in ("tuned on latents", "tuned on text", "tuned on none", "base model, text"):
             self.assertIn(method, report)
@@ -60,6 +63,19 @@ class ComparisonsScriptTest(ProgramCase):
         refused = self.run_script(*options[:-3], "100", *options[-2:])
         self.assert_refused(refused, USAGE, "has results of other arguments", "entities 320")
 
+    def test_parts_begin_with_a_token_a_memory_token_or_with_eight(self):
+        plan = 'source "$0"; plan_parts "$1" "$2" 30; for run in "${part_runs[@]}"; do echo "$run ${parts_of_documents[$run]}"; done'
+        for rate, first_steps, expected in (
+            (4, 80, ["scp_16 80 1.0 30", "scp_32 30 0.3 0"]),
+            (8, 40, ["scp_8 40 1.0 20", "scp_16 30 0.3 0", "scp_32 30 0.3 0"]),
+            (16, 80, ["scp_8 80 1.0 30", "scp_16 30 0.3 0", "scp_32 30 0.3 0"]),
+            (64, 1, ["scp_8 1 1.0 0", "scp_16 30 0.3 0", "scp_32 30 0.3 0"]),
+        ):
+            with self.subTest(rate):
+                done = subprocess.run(["bash", "-euc", plan, str(PROJECT / "scripts/lib_parts.sh"), str(rate), str(first_steps)],
+                                      capture_output=True, text=True)  # fmt: skip
+                self.assertEqual((done.stdout.splitlines(), done.stderr), (expected, ""))
+
     def test_refusals_come_before_any_work(self):
         for options, code, message in (
             (("--no-such-option", "1"), USAGE, "unknown option --no-such-option"),
@@ -67,6 +83,7 @@ class ComparisonsScriptTest(ProgramCase):
             (("--only", "rates,speed"), USAGE, "expected some of rates alignment target mix context joint, found speed"),
             (("--seeds", "17,x"), USAGE, "--seeds: expected numbers"),
             (("--steps", "1,2"), USAGE, "--steps: expected three numbers"),
+            (("--parts", "1,1,1"), USAGE, "--parts: expected two numbers"),
             (("--init-from", "absent"), DATA, "absent: expected a checkpoint's folder"),
         ):
             with self.subTest(options):
