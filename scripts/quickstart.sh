@@ -8,21 +8,24 @@ set -euo pipefail
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/lib_output.sh
 source "$project/scripts/lib_output.sh"
+# shellcheck source=scripts/lib_configs.sh
+source "$project/scripts/lib_configs.sh"
 # shellcheck source=scripts/lib_parts.sh
 source "$project/scripts/lib_parts.sh"
 
 usage() {
   cat <<'TEXT'
 usage: scripts/quickstart.sh [options]
-  --from-scratch  train the compressor and generator anew, too (scp on parts of documents, on whole ones, on these again with rare words counting most, then tune),
-                  instead of starting from data/adapters/smollm2-135m-world; the runs are in runs/quickstart_from_scratch
+  --from-scratch  train the compressor and generator anew, too (scp on parts of documents, on whole ones, on these again
+                  with rare words counting most, then tune), instead of starting from data/adapters/smollm2-135m-world;
+                  the runs are in runs/quickstart_from_scratch
   --fresh         delete data/quickstart and the runs of both kinds first
   --no-install    do not look for missing packages
   --help          this text
 TEXT
 }
 
-rate=4 # of the configs
+rate=$(model_setting quickstart_scp.yaml compression_rate)
 runs_of_training=(joint)
 runs=runs/quickstart
 fresh=false

@@ -5,6 +5,8 @@
 set -Eeuo pipefail
 
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/lib_configs.sh
+source "$project/scripts/lib_configs.sh"
 # shellcheck source=scripts/lib_output.sh
 source "$project/scripts/lib_output.sh"
 
@@ -58,9 +60,7 @@ done
 [[ $held_out =~ ^[0-9]+$ ]] || fail 2 "--held-out: expected a number, found $held_out"
 [[ $steps =~ ^[1-9][0-9]*,[1-9][0-9]*,[1-9][0-9]*$ ]] || fail 2 "--steps: expected three numbers as in 180,60,60, found $steps"
 IFS=, read -r scp_steps tune_steps joint_steps <<<"$steps"
-# setting NAME: of the model, as the config of scp has it.
-setting() { sed -n "s/^  $1: //p" "$project/configs/results_scp.yaml"; }
-doc_max_tokens=$(setting doc_max_tokens)
+doc_max_tokens=$(model_setting results_scp.yaml doc_max_tokens) rate=$(model_setting results_scp.yaml compression_rate)
 for file in "$scp_rows" "${questions[@]}"; do
   [[ -f $file ]] || fail 3 "$file: no such file"
 done
@@ -81,7 +81,8 @@ done
 mkdir -p "$data"
 # What is there is used again: it must be of the same arguments.
 arguments=$(printf '%s\n' "scp rows $scp_rows" "${questions[@]/#/questions }" "encoder $encoder" "reranker $reranker" \
-  "rows $rows" "held out $held_out" "steps $steps" "base $model" "init from $init_from" "tokens $doc_max_tokens" "rate $(setting compression_rate)")
+  "rows $rows" "held out $held_out" "steps $steps" "base $model" "init from $init_from" \
+  "documents of $doc_max_tokens tokens, rate $rate")
 if [[ ! -f $out/arguments.txt ]]; then
   printf '%s\n' "$arguments" >"$out/arguments.txt"
 elif ! diff "$out/arguments.txt" - <<<"$arguments" >&2; then
